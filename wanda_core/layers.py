@@ -1,0 +1,139 @@
+"""Which linear layers of a model can be pruned, each seen as a matrix (out_features, in_features)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch._dynamo.eval_frame import OptimizedModule
+from torch.nn.utils import parametrize
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from wanda_core.errors import Refused
+
+ROUTERS = {"gate", "router", "shared_expert_gate", "modality_router"}
+"""Last part of the names of layers that choose experts: a few weights that steer all others, never pruned."""
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One prunable linear layer. Its dense weight is read by everybody and written by nobody."""
+
+    name: str
+    """Full name in the model, such as `model.layers.0.self_attn.q_proj`."""
+    block: int
+    kind: str
+    """Name inside its block, such as `self_attn.q_proj`."""
+    module: nn.Module
+    stored: Tensor
+    """The dense weight in the module's own layout."""
+    transposed: bool
+    """The module stores (in, out): GPT-2's Conv1D."""
+
+    @property
+    def weight(self) -> Tensor:
+        """The dense weight, (out_features, in_features); a view."""
+        return self.stored.t() if self.transposed else self.stored
+
+    def point_at(self, weight: Tensor) -> None:
+        """Let the module compute with `weight` (out_features, in_features) until `restore`."""
+        self.module.weight.data = weight.t().contiguous() if self.transposed else weight
+
+    def restore(self) -> None:
+        """Let the module compute with its dense weight again."""
+        self.module.weight.data = self.stored
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """A causal language model taken apart as far as pruning needs."""
+
+    decoder: nn.Module
+    """The text decoder: called with `input_ids`, it runs every block and not the output head."""
+    blocks: tuple[nn.Module, ...]
+    layers: tuple[Layer, ...]
+    """In the order in which the model defines them."""
+
+    def restore(self) -> None:
+        for layer in self.layers:
+            layer.restore()
+
+
+def take_apart(network: PreTrainedModel) -> Anatomy:
+    """Find the decoder blocks and their prunable layers.
+
+    Raises:
+        Refused: the model is quantised, adapted, compiled or offloaded, shares a weight between modules, or is built
+            in a way that cannot be pruned layer by layer. The message names the module and the reason.
+    """
+    if getattr(network, "is_quantized", False) or getattr(network.config, "quantization_config", None):
+        raise Refused(
+            "the model is quantised: load it with unquantised weights, pruning needs the real values"
+        )
+    for name, module in network.named_modules():
+        if isinstance(module, OptimizedModule) or module._compiled_call_impl is not None:
+            raise Refused(f"{name or 'the model'} is compiled: prune the model first, then compile it")
+    decoder = network.get_decoder()
+    lists = [m for m in decoder.modules() if isinstance(m, nn.ModuleList) and len(m)]
+    if not lists:
+        raise Refused(f"{type(network).__name__} has no list of decoder blocks")
+    blocks = max(lists, key=lambda blocks: sum(p.numel() for p in blocks.parameters()))
+    names = {module: name for name, module in network.named_modules()}
+    layers = tuple(
+        layer for index, block in enumerate(blocks) for layer in _layers_of_block(index, block, names[block])
+    )
+    if not layers:
+        raise Refused(f"no prunable linear layer in the blocks of {type(network).__name__}")
+    _refuse_shared(network, layers)
+    return Anatomy(decoder, tuple(blocks), layers)
+
+
+def _layers_of_block(index: int, block: nn.Module, prefix: str) -> list[Layer]:
+    layers = []
+    for kind, module in block.named_modules():
+        name = f"{prefix}.{kind}"
+        if hasattr(module, "base_layer"):
+            raise Refused(f"{name} is adapted (LoRA or the like): merge the adapter into the weights first")
+        for parameter_name, parameter in module.named_parameters(recurse=False):
+            if parameter.dim() == 3 and "conv" not in name:
+                raise Refused(
+                    f"{name}.{parameter_name} holds experts as one 3-D parameter: not supported yet"
+                )
+        if kind.rsplit(".", 1)[-1] in ROUTERS or not isinstance(module, nn.Linear | Conv1D):
+            continue
+        _refuse_unsound(name, module)
+        layers.append(Layer(name, index, kind, module, module.weight.data, isinstance(module, Conv1D)))
+    return layers
+
+
+def _refuse_unsound(name: str, module: nn.Module) -> None:
+    """Refuse a linear layer whose weight is not simply its matrix, here, in floating point."""
+    kind = type(module)
+    if parametrize.is_parametrized(module):
+        raise Refused(f"{name} is parametrised: remove the parametrisation first")
+    if kind not in (nn.Linear, Conv1D) and not kind.__module__.startswith("transformers.models."):
+        raise Refused(
+            f"{name} is a {kind.__name__}: quantised or adapted layers cannot be pruned, load plain weights"
+        )
+    if module.weight.is_meta:
+        raise Refused(
+            f"the weights of {name} are not on the device (offloaded): use a larger device or --device cpu"
+        )
+    if module.weight.dtype not in FLOATS:
+        raise Refused(f"{name} holds {module.weight.dtype} weights: float32, bfloat16 or float16 needed")
+
+
+def _refuse_shared(network: PreTrainedModel, layers: tuple[Layer, ...]) -> None:
+    """Pruning a weight that two modules use would change the other one unseen."""
+    owners = Counter(
+        id(p) for module in network.modules() for p in module._parameters.values() if p is not None
+    )
+    for layer in layers:
+        if owners[id(layer.module.weight)] > 1:
+            raise Refused(
+                f"the weight of {layer.name} is shared with another module: it cannot be pruned alone"
+            )

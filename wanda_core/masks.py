@@ -1,0 +1,101 @@
+"""Scores + pattern + comparison group -> mask. True where the weight is kept.
+
+Of a group of n weights exactly `floor(n * sparsity)` go, those of lowest score; among equal scores the ones that
+come first, as a stable ascending sort would take them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SMALL_GROUP = 16
+"""Up to this many weights a group is ranked by comparing all pairs, faster than a selection per group."""
+
+
+def prune_count(size: int, sparsity: float) -> int:
+    """How many of a group of `size` weights go."""
+    return math.floor(size * sparsity)
+
+
+def unstructured_mask(scores: Tensor, sparsity: float, group: str) -> Tensor:
+    """Mask under a comparison group.
+
+    Args:
+        scores: (out_features, in_features), float32, no NaN.
+        sparsity: share of every group to prune, 0 to 1.
+        group: `output` (weights of a row compete), `layer` (all of them), `input` (weights of a column).
+
+    Returns:
+        bool, (out_features, in_features).
+    """
+    if group == "output":
+        return keep_highest(scores, prune_count(scores.shape[1], sparsity))
+    if group == "input":
+        return keep_highest(scores.t().contiguous(), prune_count(scores.shape[0], sparsity)).t()
+    return keep_highest(scores.reshape(1, -1), prune_count(scores.numel(), sparsity)).view(scores.shape)
+
+
+def structured_mask(scores: Tensor, keep: int, among: int) -> Tensor:
+    """N:M mask: of every `among` consecutive inputs of a row the `keep` highest stay.
+
+    Args:
+        scores: (out_features, in_features), in_features a multiple of `among`, no NaN.
+
+    Returns:
+        bool, (out_features, in_features).
+    """
+    return keep_highest(scores.reshape(-1, among), among - keep).view(scores.shape)
+
+
+def keep_highest(scores: Tensor, prune: int) -> Tensor:
+    """Keep all but the `prune` lowest of every row; of equal scores the earlier ones go.
+
+    Args:
+        scores: (groups, size), no NaN.
+        prune: how many of each row go, 0 to size.
+
+    Returns:
+        bool, (groups, size).
+    """
+    size = scores.shape[1]
+    if prune == 0:
+        return torch.ones_like(scores, dtype=torch.bool)
+    if prune == size:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    if size <= SMALL_GROUP:
+        return _rank_by_pairs(scores) >= prune
+    threshold = _smallest(scores, prune)  # (groups, 1): the highest score that goes
+    mask = scores > threshold
+    tied = (
+        (size - mask.sum(dim=1) > prune).nonzero().flatten()
+    )  # rows where ties at the threshold take too many
+    if len(tied):
+        ties = scores[tied] == threshold[tied]
+        below = size - mask[tied].sum(dim=1, keepdim=True) - ties.sum(dim=1, keepdim=True)
+        mask[tied] |= ties & (ties.cumsum(dim=1) > prune - below)
+    return mask
+
+
+def _smallest(scores: Tensor, k: int) -> Tensor:
+    """The k-th smallest of every row, shape (rows, 1). NumPy's selection is twice as fast as torch's on a CPU."""
+    if scores.device.type == "cpu":
+        kth = np.partition(scores.numpy(), k - 1, axis=1)[:, k - 1]
+        return torch.from_numpy(kth).unsqueeze(1)
+    return torch.kthvalue(scores, k, dim=1, keepdim=True).values
+
+
+def _rank_by_pairs(scores: Tensor) -> Tensor:
+    """Place of every weight in a stable ascending sort of its row, uint8, (groups, size)."""
+    size = scores.shape[1]
+    columns = scores.unbind(1)
+    ranks = torch.zeros(size, scores.shape[0], dtype=torch.uint8, device=scores.device)
+    for later in range(size):
+        for earlier in range(later):
+            goes_first = columns[earlier] <= columns[later]
+            ranks[later] += goes_first
+            ranks[earlier] += ~goes_first
+    return ranks.t()

@@ -1,0 +1,82 @@
+"""How much memory there is, and how much a walk will need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import torch
+
+from wanda_core.errors import Refused
+from wanda_core.layers import Anatomy
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can still be taken on `device`, within a container's limit where there is one."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = psutil.virtual_memory().available
+    try:
+        limit = int((CGROUP / "memory.max").read_text())
+        used = int((CGROUP / "memory.current").read_text())
+        reclaimable = _inactive_file(CGROUP / "memory.stat")
+    except (OSError, ValueError):  # no such limit ("max"), or not Linux
+        return free
+    return min(free, limit - used + reclaimable)
+
+
+def _inactive_file(path: Path) -> int:
+    """Page cache that the kernel gives back when asked; it counts as used in `memory.current`."""
+    return next(
+        int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith("inactive_file ")
+    )
+
+
+def walk_bytes(anatomy: Anatomy, samples: int, length: int, micro_batch: int, schedule: str) -> int:
+    """Peak memory of a walk above the loaded model, in bytes; an upper estimate.
+
+    Between two decisions a parked micro-batch holds, for each of its tokens: under `layer` the residual stream, the
+    layer's input and at most two results as wide as the widest layer; under `block` the residual stream alone.
+    """
+    element = anatomy.layers[0].stored.element_size()
+    hidden = anatomy.layers[0].weight.shape[1]
+    widest = max(max(layer.weight.shape) for layer in anatomy.layers)
+    parked = {"layer": 2 * hidden + 2 * widest, "block": 2 * hidden, "dense": 0}[schedule]
+    running = 6 * hidden + 4 * widest
+    largest = max(layer.stored.numel() for layer in anatomy.layers)
+    largest_block = max(
+        sum(layer.stored.numel() for layer in anatomy.layers if layer.block == index)
+        for index in range(len(anatomy.blocks))
+    )
+    pruned = {"layer": largest, "block": largest_block, "dense": largest}[schedule] * element
+    deciding = largest * (3 * 4 + 2)  # weight, scores and their selection in float32; masks
+    return samples * length * parked * element + micro_batch * length * running * 4 + pruned + deciding
+
+
+def refuse_if_too_large(anatomy: Anatomy, samples: int, length: int, micro_batch: int, schedule: str) -> None:
+    """Raise `Refused`, with the figures and what would fit, where a walk needs more memory than there is."""
+    device = anatomy.layers[0].stored.device
+    free = free_bytes(device)
+    needed = walk_bytes(anatomy, samples, length, micro_batch, schedule)
+    if needed <= free:
+        return
+    advice = "take a smaller --length"
+    fitting = [s for s in (samples // 2**i for i in range(1, 12)) if s]
+    for fewer in fitting:
+        if walk_bytes(anatomy, fewer, length, min(micro_batch, fewer), schedule) <= free:
+            advice = f"--samples {fewer} would fit"
+            break
+    in_blocks = walk_bytes(anatomy, samples, length, micro_batch, "block")
+    if schedule == "layer" and in_blocks <= free:
+        advice = f"--schedule block needs {gigabytes(in_blocks)}, or {advice}"
+    raise Refused(
+        f"pruning with {samples} windows of {length} tokens under --schedule {schedule} needs {gigabytes(needed)} "
+        f"beside the model, {gigabytes(free)} are free: {advice}"
+    )
+
+
+def gigabytes(count: float) -> str:
+    """`1.5 GB`; small amounts in MB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,313 @@
+"""Where a model comes from: a Hub id, a local folder, a GGUF file or `pocket`. Loaded dense and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import errors as hub_errors
+from huggingface_hub import model_info, snapshot_download
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
+from transformers import logging as transformers_logging
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from wanda_core.errors import Refused
+from wanda_core.layers import Anatomy, take_apart
+from wanda_core.memory import free_bytes, gigabytes
+
+POCKET = Path(__file__).parents[1] / "assets" / "pocket"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+UNWANTED = ["*/*", "consolidated*"]
+"""Other formats of the same weights, in folders or beside the transformers ones."""
+LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    ImportError,
+    AttributeError,
+    IndexError,
+    UnicodeError,
+)
+"""What a damaged or foreign file makes the loading libraries raise."""
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModel:
+    """A loaded dense model; shared and read-only."""
+
+    source: str
+    """As it was asked for."""
+    revision: str | None
+    """Commit of a Hub model."""
+    fingerprint: str
+    """Changes when the weights or their dtype do."""
+    network: PreTrainedModel
+    tokenizer: Any
+    anatomy: Anatomy
+
+    @property
+    def context(self) -> int | None:
+        """Longest window the model was built for, in tokens."""
+        return getattr(self.network.config.get_text_config(), "max_position_embeddings", None)
+
+    @property
+    def device(self) -> torch.device:
+        return self.anatomy.layers[0].stored.device
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
+
+
+def load(
+    source: str, *, device: str = "auto", dtype: str = "auto", revision: str | None = None
+) -> LanguageModel:
+    """Load a model and its tokenizer.
+
+    Args:
+        source: `pocket`, a path to a folder or a `.gguf` file, or a Hub id.
+        device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
+        dtype: `auto` (float32 on a CPU, the checkpoint's on CUDA), `float32`, `bfloat16` or `float16`.
+        revision: branch, tag or commit of a Hub model.
+
+    Raises:
+        Refused: not found, not reachable, not a causal language model, no safe weights, damaged, or too large.
+    """
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    target = _device(device)
+    if dtype != "auto" and dtype not in DTYPES:
+        raise Refused(f"--dtype must be auto, {', '.join(DTYPES)}")
+    kind: torch.dtype | str = DTYPES.get(dtype, torch.float32 if target.type == "cpu" else "auto")
+    if source.endswith(".gguf"):
+        return _load_gguf(source, target, kind)
+    folder, commit = _locate(source, revision, target, kind)
+    return _load_folder(source, folder, commit, target, kind)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
+        raise Refused("--device must be auto, cpu, cuda or cuda:N")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise Refused(
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; try --device cpu"
+        )
+    return device
+
+
+def _locate(
+    source: str, revision: str | None, device: torch.device, dtype: torch.dtype | str
+) -> tuple[Path, str | None]:
+    """The local folder of a source, downloaded if need be, and its commit."""
+    if source == "pocket":
+        return POCKET, None
+    folder = Path(source)
+    if folder.is_dir():
+        if revision is not None:
+            raise Refused("--revision goes with a Hub id, not with a local folder")
+        return folder, None
+    if folder.exists():
+        raise Refused(f"{source} is neither a folder nor a .gguf file")
+    if not HUB_ID.fullmatch(source):
+        raise Refused(f"{source[:80]}: no such folder, and not a Hub id like owner/name")
+    return _download(source, revision, device, dtype)
+
+
+def _download(
+    name: str, revision: str | None, device: torch.device, dtype: torch.dtype | str
+) -> tuple[Path, str]:
+    """Fetch a Hub model, after checking that it holds safe weights and will fit."""
+    try:
+        info = model_info(name, revision=revision, files_metadata=True, timeout=20)
+    except hub_errors.GatedRepoError as error:
+        raise Refused(_gated(name)) from error
+    except hub_errors.RevisionNotFoundError as error:
+        raise Refused(f"{name} has no revision {revision} on the Hub") from error
+    except hub_errors.RepositoryNotFoundError as error:
+        raise Refused(
+            f"{name} is not on the Hub, or is private: check the name; for a private model set HF_TOKEN"
+        ) from error
+    except (OSError, hub_errors.HfHubHTTPError) as error:
+        return _cached(name, revision, error)
+    sizes = {f.rfilename: f.size or 0 for f in info.siblings or [] if "/" not in f.rfilename}
+    weights = [
+        file for file in sizes if file.endswith(".safetensors") and not file.startswith("consolidated")
+    ]
+    _refuse_unsafe(name, list(sizes), bool(weights))
+    counts = info.safetensors.parameters if info.safetensors else {}
+    if dtype == "auto" or not counts:
+        _refuse_unfit(name, sum(sizes[file] for file in weights), device)
+    else:
+        _refuse_unfit(name, sum(counts.values()) * dtype.itemsize, device)
+    try:
+        # The configuration first: a model of the wrong kind is refused before its weights are fetched.
+        config = snapshot_download(
+            name, revision=info.sha, allow_patterns=["*.json"], ignore_patterns=UNWANTED
+        )
+        _config(name, Path(config))
+        folder = snapshot_download(name, revision=info.sha, allow_patterns=WANTED, ignore_patterns=UNWANTED)
+    except hub_errors.GatedRepoError as error:
+        raise Refused(_gated(name)) from error
+    except (hub_errors.HfHubHTTPError, hub_errors.LocalEntryNotFoundError, ConnectionError) as error:
+        raise Refused(f"the download of {name} broke off: try again, what has arrived is kept") from error
+    except OSError as error:
+        raise Refused(f"{name} cannot be stored: {_first_line(error)}") from error
+    return Path(folder), info.sha
+
+
+def _cached(name: str, revision: str | None, cause: Exception) -> tuple[Path, str]:
+    """The copy of an earlier download, for when the Hub does not answer."""
+    try:
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except (OSError, hub_errors.HfHubHTTPError, hub_errors.LocalEntryNotFoundError):
+        raise Refused(
+            f"the Hub cannot be reached and {name} is not in the local cache: check the network, "
+            f"or give a local folder, a .gguf file or `pocket`"
+        ) from cause
+    return folder, folder.name
+
+
+def _load_folder(
+    source: str, folder: Path, commit: str | None, device: torch.device, dtype: torch.dtype | str
+) -> LanguageModel:
+    if not (folder / "config.json").is_file():
+        raise Refused(f"{source} holds no config.json: it is not a model folder")
+    files = sorted(file.name for file in folder.iterdir())
+    weights = [folder / file for file in files if file.endswith(".safetensors") and not _ours(file)]
+    _refuse_unsafe(source, files, bool(weights))
+    config = _config(source, folder)
+    size = sum(_weight_bytes(file, dtype) for file in weights)
+    _refuse_unfit(source, size, device)
+    fingerprint = hashlib.sha256(f"{commit} {dtype}".encode())
+    for file in weights:
+        # A Hub commit names its weights; for a local folder name, size and time of change tell.
+        stat = file.stat()
+        fingerprint.update(f"{file.name} {stat.st_size} {0 if commit else stat.st_mtime_ns}".encode())
+    arguments = {"config": config, "dtype": dtype, "use_safetensors": True}
+    return _load(source, commit, fingerprint.hexdigest(), device, str(folder), {}, arguments)
+
+
+def _load_gguf(source: str, device: torch.device, dtype: torch.dtype | str) -> LanguageModel:
+    file = Path(source)
+    if not file.is_file():
+        raise Refused(f"{source}: no such file")
+    with file.open("rb") as stream:
+        if stream.read(4) != b"GGUF":
+            raise Refused(f"{source} is damaged or not a GGUF file")
+    # The weights are unpacked to at least 16 bits; at 4 bits a weight, the usual, that is four times the file.
+    dtype = torch.float32 if dtype == "auto" else dtype
+    _refuse_unfit(source, file.stat().st_size * 2 * dtype.itemsize, device)
+    stat = file.stat()
+    fingerprint = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns} {dtype}".encode()).hexdigest()
+    named = {"gguf_file": file.name}
+    arguments = {"quantization_config": GgufConfig(dequantize=True), "dtype": dtype}
+    return _load(source, None, fingerprint, device, str(file.parent), named, arguments)
+
+
+def _load(
+    source: str,
+    commit: str | None,
+    fingerprint: str,
+    device: torch.device,
+    folder: str,
+    named: dict[str, str],
+    arguments: dict[str, Any],
+) -> LanguageModel:
+    """Load tokenizer and weights with transformers and turn what can go wrong into one line each."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **named)
+        network, info = AutoModelForCausalLM.from_pretrained(
+            folder, trust_remote_code=False, output_loading_info=True, **named, **arguments
+        )
+        network = network.to(device).eval().requires_grad_(False)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise Refused(
+            f"out of memory while loading {source}: try --dtype bfloat16 or a smaller model"
+        ) from error
+    except LOAD_ERRORS as error:
+        raise Refused(f"{source} cannot be loaded: {_first_line(error)}") from error
+    if info["missing_keys"]:
+        raise Refused(
+            f"{source} lacks weights, {sorted(info['missing_keys'])[0]} among them: damaged or not a causal model"
+        )
+    return LanguageModel(source, commit, fingerprint, network, tokenizer, take_apart(network))
+
+
+def _config(source: str, folder: Path) -> Any:
+    """The configuration, refused unless it is that of a causal language model whose code transformers has."""
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except LOAD_ERRORS as error:
+        raise Refused(f"the configuration of {source} cannot be used: {_first_line(error)}") from error
+    causal = {name for names in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() for name in _as_tuple(names)}
+    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or not causal & set(
+        config.architectures or causal
+    ):
+        kinds = ", ".join(config.architectures or [config.model_type])
+        raise Refused(f"{source} is a {kinds}, not a causal language model: choose one that writes text")
+    return config
+
+
+def _as_tuple(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
+
+
+def _refuse_unsafe(source: str, files: list[str], weights: bool) -> None:
+    if weights:
+        return
+    if any(file.endswith(PICKLES) for file in files):
+        raise Refused(
+            f"{source} has its weights as pickle only, which can run code: convert them to safetensors"
+        )
+    if gguf := next((file for file in files if file.endswith(".gguf")), None):
+        raise Refused(f"{source} holds GGUF files: download one and give its path, such as {gguf}")
+    raise Refused(f"{source} holds no weights (no .safetensors file)")
+
+
+def _refuse_unfit(source: str, needed: int, device: torch.device) -> None:
+    free = free_bytes(device)
+    if needed > free:
+        raise Refused(
+            f"{source} needs about {gigabytes(needed)} on {device}, {gigabytes(free)} are free: "
+            f"try --dtype bfloat16 or a smaller model"
+        )
+
+
+def _weight_bytes(file: Path, dtype: torch.dtype | str) -> int:
+    """Bytes of a safetensors file's weights once loaded in `dtype`."""
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            count = sum(_numel(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise Refused(f"{file.name} is damaged: {_first_line(error)}") from error
+    return file.stat().st_size if dtype == "auto" else count * dtype.itemsize
+
+
+def _numel(shape: list[int]) -> int:
+    return int(torch.Size(shape).numel())
+
+
+def _ours(file: str) -> bool:
+    """What our own export puts beside the weights."""
+    return file in ("masks.safetensors", "calibration.safetensors")
+
+
+def _gated(name: str) -> str:
+    return f"{name} is gated: accept its terms on its Hub page, then set HF_TOKEN or run `hf auth login`"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

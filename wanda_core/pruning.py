@@ -1,0 +1,94 @@
+"""The result of pruning a model: per layer a bit-packed mask and a report, applied to the dense model and taken off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wanda_core.layers import Anatomy, Layer
+from wanda_core.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class PackedMask:
+    """A mask at one bit per weight: every row packed on its own, first input in the highest bit."""
+
+    bits: np.ndarray
+    """uint8, (out_features, ceil(in_features / 8))."""
+    columns: int
+
+    @classmethod
+    def pack(cls, mask: Tensor) -> PackedMask:
+        """From a bool mask (out_features, in_features) on any device."""
+        return cls(np.packbits(mask.cpu().numpy(), axis=1), mask.shape[1])
+
+    def unpack(self) -> Tensor:
+        """bool, (out_features, in_features), on the CPU. True where the weight is kept."""
+        unpacked = np.unpackbits(self.bits, axis=1, count=self.columns)
+        return torch.from_numpy(unpacked.view(np.bool_))
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What pruning did to one layer."""
+
+    name: str
+    block: int
+    kind: str
+    weights: int
+    pruned: int
+    error: float
+    """Relative output error `||X (W - W')^T|| / ||X W^T||` on a sample of the layer's own inputs; 0 is no change."""
+    seconds: float
+    """Time to score, choose and pack, without the forward."""
+
+    @property
+    def sparsity(self) -> float:
+        return self.pruned / self.weights
+
+
+@dataclass
+class Pruning:
+    """Masks for every pruned layer of one model, and what is known about how they came about."""
+
+    recipe: Recipe
+    masks: dict[str, PackedMask] = field(default_factory=dict)
+    reports: list[LayerReport] = field(default_factory=list)
+    uncalled: list[str] = field(default_factory=list)
+    """Linear layers that the forward never called: left dense, not counted in the sparsity."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time of the whole run (`total`) and of its parts (`statistics`, `decisions`, `errors`)."""
+    conditions: dict[str, Any] = field(default_factory=dict)
+    """What else the masks depend on: device, dtype, micro-batch, threads, versions."""
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the weights of the pruned layers that is zero."""
+        return sum(r.pruned for r in self.reports) / sum(r.weights for r in self.reports)
+
+    def weight(self, layer: Layer) -> Tensor:
+        """The pruned weight (out_features, in_features): kept values bit for bit the dense ones, the rest zero."""
+        return pruned_weight(layer, self.masks[layer.name].unpack())
+
+    @contextmanager
+    def applied(self, anatomy: Anatomy) -> Iterator[None]:
+        """Let the model compute with the pruned weights inside the `with`, with the dense ones after it."""
+        try:
+            for layer in anatomy.layers:
+                if layer.name in self.masks:
+                    layer.point_at(self.weight(layer))
+            yield
+        finally:
+            anatomy.restore()
+
+
+def pruned_weight(layer: Layer, mask: Tensor) -> Tensor:
+    """The layer's weight with zeros where `mask` (out_features, in_features) is False, contiguous."""
+    weight = layer.weight
+    return weight.masked_fill(~mask.to(weight.device), 0).contiguous()

@@ -1,0 +1,108 @@
+"""What to prune and how: the recipe, frozen and serialisable, and the checks on it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from wanda_core.errors import Refused
+from wanda_core.methods import GROUPS, method_named
+
+SCHEDULES = ("layer", "block", "dense")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Where zeros may fall: anywhere (`unstructured`), or N:M, exactly `keep` among every `among` inputs."""
+
+    keep: int = 0
+    among: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Pattern:
+        """`"unstructured"` or `"N:M"`.
+
+        Raises:
+            Refused: anything else, or not 0 < N < M <= 64.
+        """
+        if text == "unstructured":
+            return cls()
+        found = re.fullmatch(r"(\d{1,2}):(\d{1,2})", text) if isinstance(text, str) else None
+        if not found or not 0 < int(found[1]) < int(found[2]) <= 64:
+            raise Refused(
+                "pattern must be `unstructured` or N:M with 0 < N < M <= 64, such as 2:4: "
+                "N weights kept of every M"
+            )
+        return cls(int(found[1]), int(found[2]))
+
+    @property
+    def structured(self) -> bool:
+        return self.among > 0
+
+    @property
+    def sparsity(self) -> float:
+        """Share of weights that an N:M pattern removes."""
+        return 1 - self.keep / self.among
+
+    def __str__(self) -> str:
+        return f"{self.keep}:{self.among}" if self.structured else "unstructured"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the masks, apart from the weights, the calibration tokens and the machine."""
+
+    method: str = "wanda"
+    """A name in `METHODS`."""
+    sparsity: float | None = None
+    """Share of each comparison group to remove, 0 to 1. None: the pattern's own, else 0.5."""
+    pattern: str = "unstructured"
+    """`unstructured` or N:M. N:M fixes the sparsity."""
+    group: str | None = None
+    """Which weights compete: `output`, `layer` or `input`. None: the method's own. N:M has its own groups."""
+    allocation: str = "uniform"
+    """How much each layer gives."""
+    schedule: str = "layer"
+    """Which model the statistics come from: `layer`, `block` or `dense`."""
+    seed: int = 0
+    """Seed of what is random in a method; the calibration's seed is its own."""
+
+    def __post_init__(self) -> None:
+        method = method_named(self.method)
+        pattern = Pattern.parse(self.pattern)
+        sparsity = _sparsity(self.sparsity, pattern)
+        object.__setattr__(self, "sparsity", sparsity)
+        if self.group is not None and self.group not in GROUPS:
+            raise Refused(f"--group must be one of {', '.join(GROUPS)}")
+        if pattern.structured and self.group is not None:
+            raise Refused(
+                f"--group does not go with {pattern}: weights compete within every {pattern.among} inputs"
+            )
+        if not pattern.structured and self.group is None:
+            object.__setattr__(self, "group", method.group)
+        if self.allocation != "uniform":
+            raise Refused("--allocation must be uniform")
+        if self.schedule not in SCHEDULES:
+            raise Refused(f"--schedule must be one of {', '.join(SCHEDULES)}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise Refused("--seed must be a whole number, 0 or more")
+
+    @property
+    def parsed_pattern(self) -> Pattern:
+        return Pattern.parse(self.pattern)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _sparsity(value: float | None, pattern: Pattern) -> float:
+    if value is None:
+        return pattern.sparsity if pattern.structured else 0.5
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise Refused("--sparsity must lie between 0 and 1: the share of weights to remove")
+    if pattern.structured and abs(value - pattern.sparsity) > 1e-9:
+        raise Refused(
+            f"--pattern {pattern} fixes the sparsity at {pattern.sparsity:g}; leave --sparsity {value:g} away"
+        )
+    return float(value)

@@ -1,0 +1,179 @@
+"""Parked forwards: the ordinary forward of the model, held up where a decision is due.
+
+Every micro-batch runs the model's own forward in a greenlet. A hook on every prunable layer adds the layer's input to
+its statistics and parks the greenlet. Once all micro-batches are parked at the same layer its statistics are complete:
+the layer is decided once, and each micro-batch goes on through the pruned layer. No block's arguments are copied or
+known, so every architecture's masks, positions and shared keys simply work. The schedules are places to park.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import torch
+from greenlet import GreenletExit, getcurrent, greenlet
+from torch import Tensor, nn
+
+from wanda_core.activations import InputStatistics
+from wanda_core.errors import Refused, Stopped
+from wanda_core.layers import Anatomy, Layer
+
+Decide = Callable[[Layer, InputStatistics], Tensor]
+"""Given a layer and its finished statistics, the weight (out_features, in_features) to go on with."""
+OnProgress = Callable[[float, str], None]
+"""Called with the share of the work that is done, 0 to 1, and the name of the layer just reached."""
+
+
+class Walk:
+    """One pass of calibration tokens through a model, deciding each layer on the way.
+
+    Args:
+        anatomy: the model; its dense weights are never written and are back in place however the walk ends.
+        tokens: int64 (samples, length), on the decoder's device.
+        decide: called once for each layer.
+        micro_batch: windows in one forward.
+        schedule: `layer`, `block` or `dense`.
+        stop: when set, the walk ends with `Stopped` before the next layer call.
+    """
+
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        tokens: Tensor,
+        decide: Decide,
+        *,
+        micro_batch: int,
+        schedule: str,
+        on_progress: OnProgress | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.anatomy = anatomy
+        self.batches = tokens.split(micro_batch)
+        self.length = tokens.shape[1]
+        self.decide = decide
+        self.schedule = schedule
+        self.on_progress = on_progress
+        self.stop = stop
+        self.statistics_seconds = 0.0
+        self._gathering = schedule != "block"
+        self._statistics: dict[Layer, InputStatistics] = {}
+        self._calls: dict[Layer, int] = dict.fromkeys(anatomy.layers, 0)
+        self._passes = 0
+
+    @property
+    def uncalled(self) -> list[str]:
+        """Layers that the forward never called."""
+        return [layer.name for layer, calls in self._calls.items() if calls == 0]
+
+    @torch.no_grad()
+    def run(self) -> None:
+        """Walk once through the model.
+
+        Raises:
+            Refused: a layer is called twice in one forward, or the micro-batches take different ways.
+            Stopped: `stop` was set.
+        """
+        hooks = [h for layer in self.anatomy.layers for h in self._watch_layer(layer)]
+        if self.schedule == "block":
+            hooks += [
+                h for index, block in enumerate(self.anatomy.blocks) for h in self._watch_block(index, block)
+            ]
+        try:
+            if self.schedule == "dense":
+                for batch in self.batches:
+                    self._forward(batch)
+                for layer, statistics in self._statistics.items():
+                    self._check_stop()
+                    self.decide(layer, statistics)
+            else:
+                self._run_parked()
+        finally:
+            for hook in hooks:
+                hook.remove()
+            self.anatomy.restore()
+
+    def _forward(self, batch: Tensor) -> None:
+        self.anatomy.decoder(input_ids=batch, use_cache=False)
+
+    def _run_parked(self) -> None:
+        """Resume every micro-batch in turn, decide where all of them wait, until all have come through."""
+        forwards = [greenlet(self._forward) for _ in self.batches]
+        try:
+            places = [forward.switch(batch) for forward, batch in zip(forwards, self.batches, strict=True)]
+            while not all(forward.dead for forward in forwards):
+                if any(place != places[0] for place in places):
+                    raise Refused("the forward takes another way for other texts: use --schedule dense")
+                weights = {layer: self.decide(layer, self._statistics.pop(layer)) for layer in places[0]}
+                places = [forward.switch(weights) for forward in forwards]
+                del weights
+        finally:
+            for forward in forwards:
+                if forward and not forward.dead:
+                    forward.throw(GreenletExit)
+
+    def _watch_layer(self, layer: Layer) -> list[Any]:
+        parks = self.schedule == "layer"
+
+        def before(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            self._check_stop()
+            self._passes += 1
+            if self._gathering:
+                self._gather(layer, args[0] if args else kwargs["input"])
+            if self.on_progress:
+                twice = 2 if self.schedule == "block" else 1
+                total = twice * len(self.batches) * len(self.anatomy.layers)
+                self.on_progress(self._passes / total, layer.name)
+            if parks:
+                layer.point_at(_park((layer,))[layer])
+
+        hooks = [layer.module.register_forward_pre_hook(before, with_kwargs=True)]
+        if parks:
+            hooks.append(layer.module.register_forward_hook(lambda *_: layer.restore()))
+        return hooks
+
+    def _watch_block(self, index: int, block: nn.Module) -> list[Any]:
+        layers = tuple(layer for layer in self.anatomy.layers if layer.block == index)
+
+        def before(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+            versions = [tensor._version for tensor in tensors]
+            self._gathering = True
+            module.forward(*args, **kwargs)
+            self._gathering = False
+            if versions != [tensor._version for tensor in tensors]:
+                raise Refused(
+                    f"block {index} changes its own input, so it cannot run twice: use --schedule layer"
+                )
+            called = tuple(layer for layer in layers if layer in self._statistics)
+            for layer, weight in _park(called).items():
+                layer.point_at(weight)
+
+        def after(*_: Any) -> None:
+            for layer in layers:
+                layer.restore()
+
+        return [block.register_forward_pre_hook(before, with_kwargs=True), block.register_forward_hook(after)]
+
+    def _gather(self, layer: Layer, inputs: Tensor) -> None:
+        start = perf_counter()
+        self._calls[layer] += 1
+        if self._calls[layer] > len(self.batches):
+            raise Refused(
+                f"{layer.name} is called more than once in a forward: it cannot be pruned by its input"
+            )
+        if layer not in self._statistics:
+            self._statistics[layer] = InputStatistics(inputs.shape[-1], inputs.device, self.length)
+        self._statistics[layer].add(inputs)
+        self.statistics_seconds += perf_counter() - start
+
+    def _check_stop(self) -> None:
+        if self.stop is not None and self.stop.is_set():
+            raise Stopped
+
+
+def _park(layers: tuple[Layer, ...]) -> dict[Layer, Tensor]:
+    """Wait until these layers are decided; called from inside a forward's greenlet."""
+    return getcurrent().parent.switch(layers)
