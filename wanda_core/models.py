@@ -69,7 +69,12 @@ class LanguageModel:
 
 
 def load(
-    source: str, *, device: str = "auto", dtype: str = "auto", revision: str | None = None
+    source: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    most_bytes: int | None = None,
 ) -> LanguageModel:
     """Load a model and its tokenizer.
 
@@ -78,20 +83,45 @@ def load(
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
         dtype: `auto` (float32 on a CPU, the checkpoint's on CUDA), `float32`, `bfloat16` or `float16`.
         revision: branch, tag or commit of a Hub model.
+        most_bytes: refuse larger weights before they are fetched; None: whatever the memory holds.
 
     Raises:
         Refused: not found, not reachable, not a causal language model, no safe weights, damaged, or too large.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    target = _device(device)
+    place = _device(device)
     if dtype != "auto" and dtype not in DTYPES:
         raise Refused(f"--dtype must be auto, {', '.join(DTYPES)}")
-    kind: torch.dtype | str = DTYPES.get(dtype, torch.float32 if target.type == "cpu" else "auto")
+    kind = DTYPES.get(dtype, torch.float32 if place.type == "cpu" else "auto")
+    target = _Target(place, kind, most_bytes)
     if source.endswith(".gguf"):
-        return _load_gguf(source, target, kind)
-    folder, commit = _locate(source, revision, target, kind)
-    return _load_folder(source, folder, commit, target, kind)
+        return _load_gguf(source, target)
+    folder, commit = _locate(source, revision, target)
+    return _load_folder(source, folder, commit, target)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where a model is to be, in which dtype, and how large it may be."""
+
+    device: torch.device
+    dtype: torch.dtype | str
+    """`auto`: the checkpoint's."""
+    most_bytes: int | None
+
+    def refuse_unfit(self, source: str, needed: int) -> None:
+        if self.most_bytes is not None and needed > self.most_bytes:
+            raise Refused(
+                f"{source} has about {gigabytes(needed)} of weights, at most {gigabytes(self.most_bytes)} are "
+                f"allowed here: choose a smaller model"
+            )
+        free = free_bytes(self.device)
+        if needed > free:
+            raise Refused(
+                f"{source} needs about {gigabytes(needed)} on {self.device}, {gigabytes(free)} are free: "
+                f"try --dtype bfloat16 or a smaller model"
+            )
 
 
 def _device(name: str) -> torch.device:
@@ -107,9 +137,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _locate(
-    source: str, revision: str | None, device: torch.device, dtype: torch.dtype | str
-) -> tuple[Path, str | None]:
+def _locate(source: str, revision: str | None, target: _Target) -> tuple[Path, str | None]:
     """The local folder of a source, downloaded if need be, and its commit."""
     if source == "pocket":
         return POCKET, None
@@ -122,12 +150,10 @@ def _locate(
         raise Refused(f"{source} is neither a folder nor a .gguf file")
     if not HUB_ID.fullmatch(source):
         raise Refused(f"{source[:80]}: no such folder, and not a Hub id like owner/name")
-    return _download(source, revision, device, dtype)
+    return _download(source, revision, target)
 
 
-def _download(
-    name: str, revision: str | None, device: torch.device, dtype: torch.dtype | str
-) -> tuple[Path, str]:
+def _download(name: str, revision: str | None, target: _Target) -> tuple[Path, str]:
     """Fetch a Hub model, after checking that it holds safe weights and will fit."""
     try:
         info = model_info(name, revision=revision, files_metadata=True, timeout=20)
@@ -147,10 +173,10 @@ def _download(
     ]
     _refuse_unsafe(name, list(sizes), bool(weights))
     counts = info.safetensors.parameters if info.safetensors else {}
-    if dtype == "auto" or not counts:
-        _refuse_unfit(name, sum(sizes[file] for file in weights), device)
+    if target.dtype == "auto" or not counts:
+        target.refuse_unfit(name, sum(sizes[file] for file in weights))
     else:
-        _refuse_unfit(name, sum(counts.values()) * dtype.itemsize, device)
+        target.refuse_unfit(name, sum(counts.values()) * target.dtype.itemsize)
     try:
         # The configuration first: a model of the wrong kind is refused before its weights are fetched.
         config = snapshot_download(
@@ -179,27 +205,25 @@ def _cached(name: str, revision: str | None, cause: Exception) -> tuple[Path, st
     return folder, folder.name
 
 
-def _load_folder(
-    source: str, folder: Path, commit: str | None, device: torch.device, dtype: torch.dtype | str
-) -> LanguageModel:
+def _load_folder(source: str, folder: Path, commit: str | None, target: _Target) -> LanguageModel:
     if not (folder / "config.json").is_file():
         raise Refused(f"{source} holds no config.json: it is not a model folder")
     files = sorted(file.name for file in folder.iterdir())
     weights = [folder / file for file in files if file.endswith(".safetensors") and not _ours(file)]
     _refuse_unsafe(source, files, bool(weights))
     config = _config(source, folder)
-    size = sum(_weight_bytes(file, dtype) for file in weights)
-    _refuse_unfit(source, size, device)
-    fingerprint = hashlib.sha256(f"{commit} {dtype}".encode())
+    size = sum(_weight_bytes(file, target.dtype) for file in weights)
+    target.refuse_unfit(source, size)
+    fingerprint = hashlib.sha256(f"{commit} {target.dtype}".encode())
     for file in weights:
         # A Hub commit names its weights; for a local folder name, size and time of change tell.
         stat = file.stat()
         fingerprint.update(f"{file.name} {stat.st_size} {0 if commit else stat.st_mtime_ns}".encode())
-    arguments = {"config": config, "dtype": dtype, "use_safetensors": True}
-    return _load(source, commit, fingerprint.hexdigest(), device, str(folder), {}, arguments)
+    arguments = {"config": config, "dtype": target.dtype, "use_safetensors": True}
+    return _load(source, commit, fingerprint.hexdigest(), target.device, str(folder), {}, arguments)
 
 
-def _load_gguf(source: str, device: torch.device, dtype: torch.dtype | str) -> LanguageModel:
+def _load_gguf(source: str, target: _Target) -> LanguageModel:
     file = Path(source)
     if not file.is_file():
         raise Refused(f"{source}: no such file")
@@ -207,13 +231,13 @@ def _load_gguf(source: str, device: torch.device, dtype: torch.dtype | str) -> L
         if stream.read(4) != b"GGUF":
             raise Refused(f"{source} is damaged or not a GGUF file")
     # The weights are unpacked to at least 16 bits; at 4 bits a weight, the usual, that is four times the file.
-    dtype = torch.float32 if dtype == "auto" else dtype
-    _refuse_unfit(source, file.stat().st_size * 2 * dtype.itemsize, device)
+    dtype = torch.float32 if target.dtype == "auto" else target.dtype
+    target.refuse_unfit(source, file.stat().st_size * 2 * dtype.itemsize)
     stat = file.stat()
     fingerprint = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns} {dtype}".encode()).hexdigest()
     named = {"gguf_file": file.name}
     arguments = {"quantization_config": GgufConfig(dequantize=True), "dtype": dtype}
-    return _load(source, None, fingerprint, device, str(file.parent), named, arguments)
+    return _load(source, None, fingerprint, target.device, str(file.parent), named, arguments)
 
 
 def _load(
@@ -274,15 +298,6 @@ def _refuse_unsafe(source: str, files: list[str], weights: bool) -> None:
     if gguf := next((file for file in files if file.endswith(".gguf")), None):
         raise Refused(f"{source} holds GGUF files: download one and give its path, such as {gguf}")
     raise Refused(f"{source} holds no weights (no .safetensors file)")
-
-
-def _refuse_unfit(source: str, needed: int, device: torch.device) -> None:
-    free = free_bytes(device)
-    if needed > free:
-        raise Refused(
-            f"{source} needs about {gigabytes(needed)} on {device}, {gigabytes(free)} are free: "
-            f"try --dtype bfloat16 or a smaller model"
-        )
 
 
 def _weight_bytes(file: Path, dtype: torch.dtype | str) -> int:

@@ -1,0 +1,76 @@
+"""Wanda Lab: see what pruning does to a language model, then decide. `python app.py [MODEL ...]`"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+# Before gradio is imported: nothing is asked of other machines unless a visitor asks for a model or text of the Hub.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr
+
+from components import measure, recipe_panel, results, run
+from components.request_limit import RequestLimit
+from components.settings import ASSETS, LIMITS
+from components.worker import Worker
+
+THEME = gr.themes.Default(primary_hue="blue").set(
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_600",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_600",
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_300",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_300",
+)
+"""White on the theme's usual blue, and its grey on white, are too faint to read easily."""
+INTRODUCTION = """
+# Wanda Lab
+How much can be pruned out of this language model, and what does it cost?
+Pruning sets weights to zero. Choose how, press **Run**, and compare.
+"""
+
+
+def build(sources: list[str]) -> gr.Blocks:
+    """The page.
+
+    Args:
+        sources: models on offer beside those of the Hub.
+    """
+    with gr.Blocks(title="Wanda Lab", fill_width=True, analytics_enabled=False) as demo:
+        gr.Markdown(INTRODUCTION, elem_id="introduction")
+        with gr.Row(elem_id="columns"):
+            with gr.Column(scale=2, min_width=300, elem_id="recipe"):
+                panel = recipe_panel.build(sources)
+            with gr.Column(scale=5, min_width=320, elem_id="views"):
+                view = results.build()
+        run.connect(demo, panel, view, sources, Worker())
+    return demo.queue(max_size=4 * LIMITS.waiting)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help="folders or .gguf files to offer beside `pocket`"
+    )
+    parser.add_argument("--port", type=int)
+    options = parser.parse_args()
+    demo = build(["pocket", *options.models])
+    demo.launch(
+        server_port=options.port,
+        prevent_thread_lock=True,
+        theme=THEME,
+        css_paths=ASSETS / "style.css",
+        footer_links=["api"],
+        ssr_mode=False,
+        max_file_size=LIMITS.request_bytes,
+        app_kwargs={"middleware": [RequestLimit.sized(LIMITS.request_bytes)]},
+    )
+    measure.warm_up()
+    demo.block_thread()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The page: one module for each thing on it."""

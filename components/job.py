@@ -1,0 +1,134 @@
+"""What a visitor asks for, checked on the server: nothing a client sends is trusted."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.settings import LIMITS
+from wanda_core.errors import Refused
+from wanda_core.recipe import Recipe
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+"""owner/name on the Hub. Anything else could be a path."""
+
+TEXTS = {
+    "stories": "Stories (built in)",
+    "pydoc": "Python documentation (built in)",
+    "wikitext2": "WikiText-2 (from the Hub)",
+    "c4": "C4 (from the Hub)",
+    "own": "My own text",
+}
+PATTERNS = ("unstructured", "2:4", "4:8")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a model, two texts, and the recipes to measure."""
+
+    source: str
+    calibration: str
+    """A key of `TEXTS`."""
+    evaluation: str
+    own_text: str
+    samples: int
+    length: int
+    windows: int
+    eval_length: int
+    seed: int
+    recipes: tuple[Recipe, ...]
+
+
+def check_job(
+    source: object,
+    known_sources: Sequence[str],
+    calibration: object,
+    evaluation: object,
+    own_text: object,
+    methods: object,
+    percent: object,
+    pattern: object,
+    samples: object,
+    length: object,
+    windows: object,
+    schedule: object,
+    seed: object,
+) -> Job:
+    """A job from what the page sends.
+
+    Args:
+        known_sources: models offered beside those of the Hub.
+        percent: sparsity, 0 to 100.
+
+    Raises:
+        Refused: something is missing, of the wrong kind or over a limit; says what to change.
+    """
+    for text in (calibration, evaluation):
+        if not isinstance(text, str) or text not in TEXTS:
+            raise Refused("choose a text from the list")
+    own = own_text if "own" in (calibration, evaluation) else ""
+    if not isinstance(own, str):
+        raise Refused("your own text must be text")
+    if len(own) > LIMITS.text_characters:
+        raise Refused(
+            f"your text has {len(own):,} characters, {LIMITS.text_characters:,} are allowed: shorten it"
+        )
+    length = _whole("Tokens per window", length, 16, LIMITS.length)
+    most = LIMITS.tokens // length
+    samples = _whole("Calibration windows", samples, 1, most)
+    windows = _whole("Evaluation windows", windows, 1, most)
+    seed = _whole("Seed", seed, 0, 2**31 - 1)
+    return Job(
+        source=_source(source, known_sources),
+        calibration=calibration,
+        evaluation=evaluation,
+        own_text=own,
+        samples=samples,
+        length=length,
+        windows=windows,
+        eval_length=length,
+        seed=seed,
+        recipes=_recipes(methods, percent, pattern, schedule, seed),
+    )
+
+
+def _source(source: object, known: Sequence[str]) -> str:
+    """A model on offer or a Hub id. A path of the server is neither, unless its owner offered it at launch."""
+    if isinstance(source, str):
+        # The engine would take a folder of that name before the Hub.
+        hub = HUB_ID.fullmatch(source) and ".." not in source and not Path(source).exists()
+        if source in known or hub:
+            return source
+    raise Refused("choose a model from the list, or type a Hub id such as HuggingFaceTB/SmolLM2-135M")
+
+
+def _recipes(
+    methods: object, percent: object, pattern: object, schedule: object, seed: int
+) -> tuple[Recipe, ...]:
+    if not isinstance(methods, list) or not methods:
+        raise Refused("choose at least one method")
+    if len(methods) > LIMITS.points or not all(isinstance(method, str) for method in methods):
+        raise Refused(f"choose at most {LIMITS.points} methods")
+    if not isinstance(pattern, str) or not isinstance(schedule, str):
+        raise Refused("choose pattern and schedule from their lists")
+    if pattern == "unstructured":
+        if isinstance(percent, bool) or not isinstance(percent, int | float) or not math.isfinite(percent):
+            raise Refused("Sparsity must be a number between 0 and 100%")
+        sparsity = round(percent / 100, 6)
+    else:
+        sparsity = None
+    return tuple(
+        Recipe(method=method, sparsity=sparsity, pattern=pattern, schedule=schedule, seed=seed)
+        for method in dict.fromkeys(methods)
+    )
+
+
+def _whole(what: str, value: object, least: int, most: int) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise Refused(f"{what} must be a whole number between {least} and {most:,}")
+    return value

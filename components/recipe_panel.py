@@ -1,0 +1,166 @@
+"""The recipe, on the left and always in sight: model, texts, methods, how much, Run and Stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import gradio as gr
+
+from components.job import PATTERNS, TEXTS
+from components.settings import LIMITS
+from components.words import HINTS, NAMES, name
+from wanda_core.methods import METHODS
+from wanda_core.recipe import SCHEDULES
+
+HUB_MODELS = (
+    "HuggingFaceTB/SmolLM2-135M",
+    "HuggingFaceTB/SmolLM2-360M",
+    "Qwen/Qwen3-0.6B",
+    "facebook/opt-125m",
+)
+
+
+@dataclass
+class RecipePanel:
+    """The inputs, in the order of `job.check_job`, and what goes with them."""
+
+    inputs: list[gr.components.Component]
+    run: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+
+
+def build(sources: Sequence[str]) -> RecipePanel:
+    """Lay the panel out.
+
+    Args:
+        sources: models offered beside those of the Hub; the first is the default.
+    """
+    source = gr.Dropdown(
+        [*sources, *HUB_MODELS],
+        value=sources[0],
+        label="1 · Model",
+        info="pocket is built in and tiny. Any causal model of the Hub works: type owner/name.",
+        allow_custom_value=True,
+        elem_id="model",
+    )
+    texts = [(label, key) for key, label in TEXTS.items()]
+    with gr.Row():
+        calibration = gr.Dropdown(
+            texts, value="stories", label="2 · Calibration text", min_width=130, elem_id="calibration"
+        )
+        evaluation = gr.Dropdown(
+            texts, value="stories", label="Evaluation text", min_width=130, elem_id="evaluation"
+        )
+    gr.HTML(
+        '<p class="hint">Calibration shows which inputs of each layer matter. The pruned model is then tested on the '
+        "evaluation text.</p>"
+    )
+    own_text = gr.Textbox(
+        label="My own text",
+        info="Plain text, a few pages at least; it is not kept.",
+        lines=4,
+        max_lines=8,
+        max_length=LIMITS.text_characters,
+        visible=False,
+        elem_id="own-text",
+    )
+    offered = [method for method in METHODS if method in NAMES or "+" not in method]
+    methods = gr.CheckboxGroup(
+        [(name(method), method) for method in offered],
+        value=["magnitude", "wanda"],
+        label="3 · Methods",
+        elem_id="methods",
+    )
+    hints = "".join(f"<dt>{escape(name(m))}</dt><dd>{escape(HINTS[m])}</dd>" for m in offered if m in HINTS)
+    gr.HTML(
+        f"<details class='hint'><summary>What do they do?</summary><dl class='methods'>{hints}</dl></details>"
+    )
+    pattern = gr.Radio(
+        list(PATTERNS),
+        value="unstructured",
+        label="Pattern",
+        info="2:4 keeps 2 of every 4 neighbours: what some GPUs can speed up.",
+        elem_id="pattern",
+    )
+    percent = gr.Slider(
+        0,
+        95,
+        value=50,
+        step=1,
+        label="Sparsity (%)",
+        info="Share of the weights to remove.",
+        elem_id="sparsity",
+    )
+    with gr.Accordion("More settings", open=False):
+        samples = gr.Number(16, label="Calibration windows", precision=0, minimum=1)
+        length = gr.Number(256, label="Tokens per window", precision=0, minimum=16)
+        windows = gr.Number(32, label="Evaluation windows", precision=0, minimum=1)
+        schedule = gr.Radio(
+            list(SCHEDULES),
+            value="layer",
+            label="Statistics from",
+            info="layer: the model as pruned so far. block: the paper's order, twice the work. "
+            "dense: the model untouched.",
+        )
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+    with gr.Row(elem_id="buttons"):
+        run = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
+        stop = gr.Button("Stop", interactive=False, min_width=100, elem_id="stop")
+    status = gr.HTML(ready(), elem_id="status")
+
+    def show_own(*chosen: str) -> dict:
+        return gr.update(visible="own" in chosen)
+
+    for text in (calibration, evaluation):
+        text.change(show_own, [calibration, evaluation], own_text, queue=False, api_visibility="private")
+    pattern.change(
+        lambda chosen: gr.update(interactive=chosen == "unstructured"),
+        pattern,
+        percent,
+        queue=False,
+        api_visibility="private",
+    )
+    inputs = [
+        source,
+        calibration,
+        evaluation,
+        own_text,
+        methods,
+        percent,
+        pattern,
+        samples,
+        length,
+        windows,
+        schedule,
+        seed,
+    ]
+    return RecipePanel(inputs, run, stop, status)
+
+
+def ready() -> str:
+    return '<p class="status" role="status">Ready. The default run takes a few seconds.</p>'
+
+
+def waiting(place: int) -> str:
+    runs = "1 run is" if place == 1 else f"{place} runs are"
+    return f'<p class="status" role="status">In the queue: {runs} before yours.</p>'
+
+
+def working(doing: str, share: float, left: str) -> str:
+    """A progress bar with what is being done and the time left."""
+    return (
+        f'<div class="status" role="status"><progress value="{share:.3f}" max="1" aria-label="Progress"></progress>'
+        f"<p>{escape(doing)}<br><span>{escape(left)}</span></p></div>"
+    )
+
+
+def done(message: str) -> str:
+    return f'<p class="status" role="status">{escape(message)}</p>'
+
+
+def failed(message: str) -> str:
+    """Why it did not work and what to do, where the eye is."""
+    return f'<p class="status failed" role="alert">{escape(message[:1].upper() + message[1:])}.</p>'

@@ -1,0 +1,163 @@
+"""The Results view: what did it cost? A verdict, a table, two charts, and how all of it was measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from components import figures
+from components.measure import Outcome
+from components.settings import ASSETS
+from components.words import amount, duration, name, number, point, times
+
+RECORDED = ASSETS / "recorded" / "smollm2-135m.json"
+
+
+@dataclass
+class ResultsView:
+    """The components of the view, in the order in which `update` gives their values."""
+
+    summary: gr.HTML
+    perplexity: gr.Plot
+    errors_note: gr.HTML
+    errors: gr.Plot
+    protocol: gr.HTML
+
+    def all(self) -> list[gr.components.Component]:
+        return [self.summary, self.perplexity, self.errors_note, self.errors, self.protocol]
+
+
+def build() -> ResultsView:
+    """Lay the view out, filled with the recorded run."""
+    summary, perplexity, note, errors, protocol = update(recorded_run(), recorded=True)
+    return ResultsView(
+        gr.HTML(summary, elem_id="summary"),
+        gr.Plot(perplexity, show_label=False, container=False, elem_id="perplexity-chart"),
+        gr.HTML(note),
+        gr.Plot(errors, show_label=False, container=False, elem_id="errors-chart"),
+        gr.HTML(protocol, elem_id="protocol"),
+    )
+
+
+def recorded_run() -> Outcome:
+    """The run that fills the page before anything was measured here."""
+    return Outcome(**json.loads(RECORDED.read_text(encoding="utf-8")))
+
+
+def update(outcome: Outcome, recorded: bool = False) -> list[Any]:
+    """Values for `ResultsView.all()`."""
+    layers = _shown_layers(outcome)
+    return [
+        _label(outcome.protocol, recorded)
+        + f'<p class="verdict">{_verdict(outcome.rows)}</p>'
+        + _table(outcome.rows),
+        figures.perplexity_figure(outcome.rows),
+        _errors_note(layers),
+        figures.layers_figure(layers),
+        _protocol(outcome.protocol, recorded),
+    ]
+
+
+def _label(protocol: dict[str, Any], recorded: bool) -> str:
+    model = escape(str(protocol["source"]))
+    if not recorded:
+        return f'<p class="label">Measured here, now, on <b>{model}</b></p>'
+    return (
+        f'<p class="label recorded"><b>A recorded run</b> of {model}, made on {escape(protocol["date"])} on '
+        f"{escape(protocol['device'])}, {protocol['threads']} threads. Press Run to measure on this machine.</p>"
+    )
+
+
+def _verdict(rows: list[dict[str, Any]]) -> str:
+    """One plain sentence on what was measured at the amount nearest to one half."""
+    dense = rows[0]["perplexity"] if rows else None
+    measured = [row for row in rows[1:] if row["perplexity"] is not None]
+    if not dense:
+        return "The dense model could not be measured." if rows else "Measuring the dense model first."
+    if not measured:
+        return f"The dense model's perplexity is {number(dense)}. What pruning adds to it comes next."
+    nearest = min(measured, key=lambda row: (abs(row["sparsity"] - 0.5), row["pattern"] != "unstructured"))
+    alike = sorted(
+        (row for row in measured if amount(row) == amount(nearest)), key=lambda row: row["perplexity"]
+    )
+    best, *others = alike
+    sentence = (
+        f"With {amount(best)} of the weights removed"
+        if best["pattern"] == "unstructured"
+        else f"With {best['pattern']} sparsity"
+    )
+    sentence += (
+        f", <b>{escape(name(best['method']))}</b> leaves a perplexity of {number(best['perplexity'])}, "
+        f"<b>{times(best['perplexity'] / dense)} times</b> the dense model's {number(dense)}"
+    )
+    if others:
+        worse = ", ".join(
+            f"{escape(name(row['method']))} {times(row['perplexity'] / dense)} times" for row in others
+        )
+        sentence += f"; {worse}"
+    return sentence + "."
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    dense = rows[0]["perplexity"] if rows else None
+    titles = ("Method", "Sparsity", "Perplexity <small>95% interval</small>", "Times dense", "Time")
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    body = "".join(_table_row(row, dense) for row in rows)
+    return (
+        '<div class="scroll" tabindex="0"><table class="results"><thead><tr>'
+        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        '<p class="hint">Perplexity: between how many equally likely words the model wavers, on average, '
+        "when it guesses the next one. Lower is better. Sparsity: the share of the weights in the model's linear "
+        "layers that are zero.</p>"
+    )
+
+
+def _table_row(row: dict[str, Any], dense: float | None) -> str:
+    if row["error"]:
+        return f'<tr><th>{escape(point(row))}</th><td class="failed" colspan="4">{escape(row["error"])}</td></tr>'
+    interval = ""
+    if row["perplexity_low"] is not None:
+        interval = f" <small>{number(row['perplexity_low'])} to {number(row['perplexity_high'])}</small>"
+    ratio = times(row["perplexity"] / dense) if dense and row["perplexity"] is not None else "–"
+    seconds = (row["prune_seconds"] or 0) + (row["evaluate_seconds"] or 0)
+    return (
+        f"<tr><th>{escape(point(row))}</th><td>{row['sparsity_reached']:.1%}</td>"
+        f"<td>{number(row['perplexity'])}{interval}</td><td>{ratio}</td><td>{duration(seconds)}</td></tr>"
+    )
+
+
+def _shown_layers(outcome: Outcome) -> dict[str, list[dict[str, Any]]]:
+    """At most four points: more lines than that cannot be told apart."""
+    return dict(list(outcome.layers.items())[:4])
+
+
+def _errors_note(layers: dict[str, Any]) -> str:
+    if not layers:
+        return ""
+    return (
+        "<h3>Layer by layer</h3>"
+        '<p class="hint">How far each layer\'s output moved, measured on a sample of its own inputs: 0% is unchanged, '
+        "100% is as wrong as no output at all. Peaks are the layers that pruning hurts most.</p>"
+    )
+
+
+def _protocol(protocol: dict[str, Any], recorded: bool) -> str:
+    shown = {key: str(value) for key, value in protocol.items() if value is not None}
+    own = (
+        f", after its first {protocol['calibration_after']:,} tokens" if protocol["calibration_after"] else ""
+    )
+    details = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in shown.items())
+    where = "Recorded" if recorded else "Measured"
+    return (
+        f'<div class="protocol"><p>{where} on the first {protocol["windows"]} windows of {protocol["eval_length"]} '
+        f"tokens of {escape(protocol['evaluation'])}; every token but a window's first is predicted from those "
+        f"before it. Calibrated on {protocol['samples']} windows of {protocol['length']} tokens of "
+        f"{escape(protocol['calibration'])}{own}, seed {protocol['seed']}. {escape(protocol['device'])}, "
+        f"{protocol['dtype']}, {protocol['threads']} threads, micro-batch {protocol['micro_batch']}, "
+        f"torch {escape(protocol['torch'])}, transformers {escape(protocol['transformers'])}.</p>"
+        f"<details><summary>All settings of this measurement</summary><dl>{details}</dl></details></div>"
+    )

@@ -1,0 +1,57 @@
+"""What things are called on the page, and one plain sentence on each."""
+
+NAMES = {
+    "dense": "Dense",
+    "magnitude": "Magnitude",
+    "wanda": "Wanda",
+    "ria": "RIA",
+    "random": "Random",
+    "sparsegpt": "SparseGPT",
+    "wanda+admm": "Wanda + ADMM",
+}
+
+HINTS = {
+    "magnitude": "drops the smallest weights",
+    "wanda": "drops weights that are small or whose input is quiet",
+    "ria": "like Wanda, but relative to the weight's row and column",
+    "random": "drops weights blindly: what any method must beat",
+    "sparsegpt": "drops weights and adjusts the rest to make up for it; slower",
+    "wanda+admm": "Wanda's choice, then the rest adjusted; slower",
+}
+
+
+def name(method: str) -> str:
+    """Display name of a method."""
+    return NAMES.get(method, method)
+
+
+def point(row: dict) -> str:
+    """A measured point: `Wanda 50%`, `Wanda 2:4`, `Dense`."""
+    if row["method"] == "dense":
+        return name("dense")
+    return f"{name(row['method'])} {amount(row)}"
+
+
+def amount(row: dict) -> str:
+    """How much a point prunes: `50%` or `2:4`."""
+    return row["pattern"] if row["pattern"] != "unstructured" else f"{row['sparsity']:.0%}"
+
+
+def number(value: float | None) -> str:
+    """Four digits that matter, thousands separated; a dash for nothing."""
+    if value is None:
+        return "–"
+    if value >= 1e6:
+        return f"{value:.1e}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def times(value: float) -> str:
+    """How many times the dense model's: three digits that matter."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """`8 s` or `2 min 10 s`."""
+    whole = max(1, round(seconds))
+    return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60} s"
