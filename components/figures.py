@@ -46,8 +46,10 @@ def _bars(rows: list[Mapping[str, Any]]) -> go.Figure:
         orientation="h",
         marker_color=[_colour(row["method"]) for row in shown],
         error_x=_interval(shown),
-        text=[f" {value:.4g}" for value in values],
-        textposition="outside",
+        text=[words.number(value) for value in values],
+        textposition="auto",
+        insidetextanchor="start",
+        insidetextfont_color="white",
         hovertemplate="%{y}: perplexity %{x:.5g}<extra></extra>",
         width=0.6,
     )

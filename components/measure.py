@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from time import monotonic
 from typing import Any
@@ -206,7 +206,8 @@ def _read(name: str, role: str, job: Job) -> Any:
     from wanda_core.calibration import Text, read_text
 
     if name == "stories":
-        return read_text(str(ASSETS / "pocket" / f"{role}.txt"), role)
+        text = read_text(str(ASSETS / "pocket" / f"{role}.txt"), role)
+        return replace(text, name=f"the built-in stories ({role} part)")
     if name == "own":
         if not job.own_text.strip():
             raise Refused("your own text is empty: paste some text, or choose another")

@@ -88,16 +88,16 @@ def build(sources: Sequence[str]) -> RecipePanel:
     percent = gr.Slider(
         0,
         95,
-        value=50,
+        value=70,
         step=1,
         label="Sparsity (%)",
         info="Share of the weights to remove.",
         elem_id="sparsity",
     )
     with gr.Accordion("More settings", open=False):
-        samples = gr.Number(16, label="Calibration windows", precision=0, minimum=1)
-        length = gr.Number(256, label="Tokens per window", precision=0, minimum=16)
-        windows = gr.Number(32, label="Evaluation windows", precision=0, minimum=1)
+        samples = gr.Number(16, label="Calibration windows", precision=0)
+        length = gr.Number(256, label="Tokens per window", precision=0)
+        windows = gr.Number(32, label="Evaluation windows", precision=0)
         schedule = gr.Radio(
             list(SCHEDULES),
             value="layer",
@@ -105,7 +105,7 @@ def build(sources: Sequence[str]) -> RecipePanel:
             info="layer: the model as pruned so far. block: the paper's order, twice the work. "
             "dense: the model untouched.",
         )
-        seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+        seed = gr.Number(0, label="Seed", precision=0)
     with gr.Row(elem_id="buttons"):
         run = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
         stop = gr.Button("Stop", interactive=False, min_width=100, elem_id="stop")

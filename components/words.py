@@ -52,6 +52,8 @@ def times(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`8 s` or `2 min 10 s`."""
-    whole = max(1, round(seconds))
+    """`0.8 s`, `12 s` or `2 min 10 s`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
     return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60} s"

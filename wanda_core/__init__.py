@@ -1,8 +1,10 @@
 """Wanda Lab's engine: how much can be pruned out of a language model, and what does it cost?
 
-    from wanda_core import Recipe, load, prune
+    from wanda_core import Recipe, load
+    from wanda_core.prune import prune
 
-Names are imported when first used: transformers alone takes seconds that `--help` should not cost.
+Names are imported when first used: transformers alone takes seconds that `--help` should not cost. A function called
+as its module is (`prune`, `export`) is imported from there: here the name would stand for either.
 """
 
 from importlib import import_module
@@ -21,12 +23,10 @@ _HOME = {
     "LanguageModel": "models",
     "load": "models",
     "take_apart": "layers",
-    "prune": "prune",
     "Pruning": "pruning",
     "perplexity": "evaluation",
     "compare": "experiments",
     "table": "experiments",
-    "export": "export",
     "load_masks": "export",
 }
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from wanda_core.errors import Refused
+from wanda_core.experts import PROJECTIONS, why_not_experts
 
 ROUTERS = {"gate", "router", "shared_expert_gate", "modality_router"}
 """Last part of the names of layers that choose experts: a few weights that steer all others, never pruned."""
@@ -27,12 +28,17 @@ class Layer:
     """Full name in the model, such as `model.layers.0.self_attn.q_proj`."""
     block: int
     kind: str
-    """Name inside its block, such as `self_attn.q_proj`."""
+    """Name inside its block, such as `self_attn.q_proj`; the same for all experts of a block."""
     module: nn.Module
     stored: Tensor
     """The dense weight in the module's own layout."""
     transposed: bool
     """The module stores (in, out): GPT-2's Conv1D."""
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        """What the module computes with."""
+        return self.module.weight
 
     @property
     def weight(self) -> Tensor:
@@ -41,11 +47,36 @@ class Layer:
 
     def point_at(self, weight: Tensor) -> None:
         """Let the module compute with `weight` (out_features, in_features) until `restore`."""
-        self.module.weight.data = weight.t().contiguous() if self.transposed else weight
+        self.parameter.data = weight.t().contiguous() if self.transposed else weight
 
     def restore(self) -> None:
         """Let the module compute with its dense weight again."""
-        self.module.weight.data = self.stored
+        self.parameter.data = self.stored
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertLayer(Layer):
+    """One matrix of one expert: a slice of a parameter that holds all experts of the module."""
+
+    projection: str
+    """Name of the parameter, `gate_up_proj` or `down_proj`."""
+    expert: int
+    whole: Tensor
+    """The dense parameter, (experts, out_features, in_features); `stored` is a slice of it."""
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        return getattr(self.module, self.projection)
+
+    def point_at(self, weight: Tensor) -> None:
+        """Let the module compute with `weight` for this expert, on a copy of the parameter, until `restore`."""
+        if self.parameter.data_ptr() == self.whole.data_ptr():
+            self.parameter.data = self.whole.clone()
+        self.parameter.data[self.expert] = weight
+
+    def restore(self) -> None:
+        """Let the module compute with the dense weights of all its experts again."""
+        self.parameter.data = self.whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,15 +129,38 @@ def _layers_of_block(index: int, block: nn.Module, prefix: str) -> list[Layer]:
         name = f"{prefix}.{kind}"
         if hasattr(module, "base_layer"):
             raise Refused(f"{name} is adapted (LoRA or the like): merge the adapter into the weights first")
-        for parameter_name, parameter in module.named_parameters(recurse=False):
-            if parameter.dim() == 3 and "conv" not in name:
-                raise Refused(
-                    f"{name}.{parameter_name} holds experts as one 3-D parameter: not supported yet"
-                )
+        if any(p.dim() == 3 for p in module.parameters(recurse=False)) and "conv" not in name:
+            layers += _layers_of_experts(index, module, prefix, kind)
         if kind.rsplit(".", 1)[-1] in ROUTERS or not isinstance(module, nn.Linear | Conv1D):
             continue
         _refuse_unsound(name, module)
         layers.append(Layer(name, index, kind, module, module.weight.data, isinstance(module, Conv1D)))
+    return layers
+
+
+def _layers_of_experts(index: int, module: nn.Module, prefix: str, kind: str) -> list[Layer]:
+    """Every expert's two matrices: all of the first projection, then all of the second, as the forward goes."""
+    name = f"{prefix}.{kind}"
+    if reason := why_not_experts(module):
+        raise Refused(f"{name} ({type(module).__name__}) cannot be pruned: {reason}")
+    layers: list[Layer] = []
+    for projection in PROJECTIONS:
+        whole = getattr(module, projection).data
+        _refuse_values(f"{name}.{projection}", getattr(module, projection))
+        layers += [
+            ExpertLayer(
+                name=f"{name}.{expert}.{projection}",
+                block=index,
+                kind=f"{kind}.{projection}",
+                module=module,
+                stored=whole[expert],
+                transposed=False,
+                projection=projection,
+                expert=expert,
+                whole=whole,
+            )
+            for expert in range(len(whole))
+        ]
     return layers
 
 
@@ -119,21 +173,30 @@ def _refuse_unsound(name: str, module: nn.Module) -> None:
         raise Refused(
             f"{name} is a {kind.__name__}: quantised or adapted layers cannot be pruned, load plain weights"
         )
-    if module.weight.is_meta:
+    _refuse_values(name, module.weight)
+
+
+def _refuse_values(name: str, weight: Tensor) -> None:
+    if type(weight.data) is not Tensor:
+        kind = type(weight.data).__name__
+        raise Refused(
+            f"{name} holds {kind} weights: quantised or wrapped weights cannot be pruned, load plain ones"
+        )
+    if weight.is_meta:
         raise Refused(
             f"the weights of {name} are not on the device (offloaded): use a larger device or --device cpu"
         )
-    if module.weight.dtype not in FLOATS:
-        raise Refused(f"{name} holds {module.weight.dtype} weights: float32, bfloat16 or float16 needed")
+    if weight.dtype not in FLOATS:
+        raise Refused(f"{name} holds {weight.dtype} weights: float32, bfloat16 or float16 needed")
 
 
 def _refuse_shared(network: PreTrainedModel, layers: tuple[Layer, ...]) -> None:
     """Pruning a weight that two modules use would change the other one unseen."""
     owners = Counter(
-        id(p) for module in network.modules() for p in module._parameters.values() if p is not None
+        p.data_ptr() for module in network.modules() for p in module._parameters.values() if p is not None
     )
     for layer in layers:
-        if owners[id(layer.module.weight)] > 1:
+        if owners[layer.parameter.data_ptr()] > 1:
             raise Refused(
                 f"the weight of {layer.name} is shared with another module: it cannot be pruned alone"
             )

@@ -48,7 +48,7 @@ def structured_mask(scores: Tensor, keep: int, among: int) -> Tensor:
     Returns:
         bool, (out_features, in_features).
     """
-    return keep_highest(scores.reshape(-1, among), among - keep).view(scores.shape)
+    return keep_highest(scores.reshape(-1, among), among - keep).reshape(scores.shape)
 
 
 def keep_highest(scores: Tensor, prune: int) -> Tensor:

@@ -34,7 +34,9 @@ def _inactive_file(path: Path) -> int:
     )
 
 
-def walk_bytes(anatomy: Anatomy, samples: int, length: int, micro_batch: int, schedule: str) -> int:
+def walk_bytes(
+    anatomy: Anatomy, samples: int, length: int, micro_batch: int, schedule: str, gram: bool = False
+) -> int:
     """Peak memory of a walk above the loaded model, in bytes; an upper estimate.
 
     Between two decisions a parked micro-batch holds, for each of its tokens: under `layer` the residual stream, the
@@ -52,23 +54,40 @@ def walk_bytes(anatomy: Anatomy, samples: int, length: int, micro_batch: int, sc
     )
     pruned = {"layer": largest, "block": largest_block, "dense": largest}[schedule] * element
     deciding = largest * (3 * 4 + 2)  # weight, scores and their selection in float32; masks
+    if gram:
+        deciding += gram_bytes(anatomy, schedule)
     return samples * length * parked * element + micro_batch * length * running * 4 + pruned + deciding
 
 
-def refuse_if_too_large(anatomy: Anatomy, samples: int, length: int, micro_batch: int, schedule: str) -> None:
+def gram_bytes(anatomy: Anatomy, schedule: str) -> int:
+    """Upper estimate of what Gram matrices add: those waiting for a decision, and four more to factorise one. A walk
+    holds those of the layers it decides together (`layer`: an experts module's, `dense`: all)."""
+    sizes: dict[object, int] = {}
+    widest = 0
+    for layer in anatomy.layers:
+        size = 4 * layer.weight.shape[1] ** 2
+        together = {"layer": (layer.block, layer.kind), "block": layer.block, "dense": None}[schedule]
+        sizes[together] = sizes.get(together, 0) + size
+        widest = max(widest, size)
+    return max(sizes.values()) + 4 * widest
+
+
+def refuse_if_too_large(
+    anatomy: Anatomy, samples: int, length: int, micro_batch: int, schedule: str, gram: bool = False
+) -> None:
     """Raise `Refused`, with the figures and what would fit, where a walk needs more memory than there is."""
     device = anatomy.layers[0].stored.device
     free = free_bytes(device)
-    needed = walk_bytes(anatomy, samples, length, micro_batch, schedule)
+    needed = walk_bytes(anatomy, samples, length, micro_batch, schedule, gram)
     if needed <= free:
         return
     advice = "take a smaller --length"
     fitting = [s for s in (samples // 2**i for i in range(1, 12)) if s]
     for fewer in fitting:
-        if walk_bytes(anatomy, fewer, length, min(micro_batch, fewer), schedule) <= free:
+        if walk_bytes(anatomy, fewer, length, min(micro_batch, fewer), schedule, gram) <= free:
             advice = f"--samples {fewer} would fit"
             break
-    in_blocks = walk_bytes(anatomy, samples, length, micro_batch, "block")
+    in_blocks = walk_bytes(anatomy, samples, length, micro_batch, "block", gram)
     if schedule == "layer" and in_blocks <= free:
         advice = f"--schedule block needs {gigabytes(in_blocks)}, or {advice}"
     raise Refused(

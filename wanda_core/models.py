@@ -165,7 +165,7 @@ def _download(name: str, revision: str | None, target: _Target) -> tuple[Path, s
         raise Refused(
             f"{name} is not on the Hub, or is private: check the name; for a private model set HF_TOKEN"
         ) from error
-    except (OSError, hub_errors.HfHubHTTPError) as error:
+    except (OSError, hub_errors.HTTPError) as error:  # HTTPError: also a name that cannot be looked up
         return _cached(name, revision, error)
     sizes = {f.rfilename: f.size or 0 for f in info.siblings or [] if "/" not in f.rfilename}
     weights = [
@@ -186,7 +186,7 @@ def _download(name: str, revision: str | None, target: _Target) -> tuple[Path, s
         folder = snapshot_download(name, revision=info.sha, allow_patterns=WANTED, ignore_patterns=UNWANTED)
     except hub_errors.GatedRepoError as error:
         raise Refused(_gated(name)) from error
-    except (hub_errors.HfHubHTTPError, hub_errors.LocalEntryNotFoundError, ConnectionError) as error:
+    except (hub_errors.HTTPError, hub_errors.LocalEntryNotFoundError, ConnectionError) as error:
         raise Refused(f"the download of {name} broke off: try again, what has arrived is kept") from error
     except OSError as error:
         raise Refused(f"{name} cannot be stored: {_first_line(error)}") from error
@@ -197,7 +197,7 @@ def _cached(name: str, revision: str | None, cause: Exception) -> tuple[Path, st
     """The copy of an earlier download, for when the Hub does not answer."""
     try:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
-    except (OSError, hub_errors.HfHubHTTPError, hub_errors.LocalEntryNotFoundError):
+    except (OSError, hub_errors.HTTPError):
         raise Refused(
             f"the Hub cannot be reached and {name} is not in the local cache: check the network, "
             f"or give a local folder, a .gguf file or `pocket`"

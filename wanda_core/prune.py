@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import threading
-import zlib
 from pathlib import Path
 from time import perf_counter
 
@@ -12,15 +11,14 @@ import torch
 import transformers
 from torch import Tensor
 
-from wanda_core import memory
+from wanda_core import allocation, memory
 from wanda_core.activations import SAMPLE_ROWS, SAMPLE_ROWS_PER_WINDOW, InputStatistics
+from wanda_core.decision import Decision
 from wanda_core.errors import Refused
 from wanda_core.layers import Anatomy, Layer
-from wanda_core.masks import structured_mask, unstructured_mask
 from wanda_core.methods import METHODS
-from wanda_core.pruning import LayerReport, PackedMask, Pruning, pruned_weight
-from wanda_core.recipe import Recipe
-from wanda_core.scores import SCORES
+from wanda_core.pruning import Pruning
+from wanda_core.recipe import Recipe, parse_allocation
 from wanda_core.walk import OnProgress, Walk
 
 
@@ -48,26 +46,37 @@ def prune(
         Stopped: `stop` was set.
     """
     _check(anatomy, tokens, recipe)
-    if not METHODS[recipe.method].needs_inputs:
+    method = METHODS[recipe.method]
+    owl = recipe.allocation == "owl"
+    if not method.needs_inputs and not owl:
         tokens = tokens[: -(-SAMPLE_ROWS // SAMPLE_ROWS_PER_WINDOW)]
     device = anatomy.layers[0].stored.device
     samples, length = tokens.shape
     micro_batch = min(samples, micro_batch or default_micro_batch(length, device))
-    memory.refuse_if_too_large(anatomy, samples, length, micro_batch, recipe.schedule)
+    memory.refuse_if_too_large(anatomy, samples, length, micro_batch, recipe.schedule, method.needs_gram)
+    tokens = tokens.to(device)
 
-    result = Pruning(recipe, conditions=conditions(anatomy, micro_batch))
-    decision = _Decision(recipe, result)
-    walk = Walk(
-        anatomy,
-        tokens.to(device),
-        decision,
-        micro_batch=micro_batch,
-        schedule=recipe.schedule,
-        on_progress=on_progress,
-        stop=stop,
-    )
     start = perf_counter()
+    result = Pruning(recipe, conditions=conditions(anatomy, micro_batch))
     try:
+        if owl:
+            # The walk for the outliers is the first half of the work.
+            norms = _dense_norms(anatomy, tokens, micro_batch, _part(on_progress, 0, 0.5), stop)
+            sparsities = allocation.owl(anatomy, norms, recipe.sparsity)
+            on_progress = _part(on_progress, 0.5, 0.5)
+        else:
+            sparsities = allocation.explicit(anatomy, parse_allocation(recipe.allocation), recipe.sparsity)
+        decision = Decision(result, sparsities)
+        walk = Walk(
+            anatomy,
+            tokens,
+            decision,
+            micro_batch=micro_batch,
+            schedule=recipe.schedule,
+            gram=method.needs_gram,
+            on_progress=on_progress,
+            stop=stop,
+        )
         walk.run()
     except torch.OutOfMemoryError as error:
         raise Refused(
@@ -81,6 +90,37 @@ def prune(
         "errors": decision.error_seconds,
     }
     return result
+
+
+def _dense_norms(
+    anatomy: Anatomy,
+    tokens: Tensor,
+    micro_batch: int,
+    on_progress: OnProgress | None,
+    stop: threading.Event | None,
+) -> dict[Layer, Tensor]:
+    """Norms of every layer's input features in the dense model, (in_features,) each: one forward."""
+    norms = {}
+
+    def note(layer: Layer, statistics: InputStatistics) -> Tensor:
+        norms[layer] = statistics.norms()
+        return layer.weight
+
+    Walk(
+        anatomy,
+        tokens,
+        note,
+        micro_batch=micro_batch,
+        schedule="dense",
+        on_progress=on_progress,
+        stop=stop,
+    ).run()
+    return norms
+
+
+def _part(on_progress: OnProgress | None, before: float, share: float) -> OnProgress | None:
+    """Progress of a part of the work that starts when `before` of it is done."""
+    return on_progress and (lambda done, where: on_progress(before + share * done, where))
 
 
 def default_micro_batch(length: int, device: torch.device) -> int:
@@ -114,62 +154,6 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-class _Decision:
-    """Decides one layer after the other and writes masks and reports into the result."""
-
-    def __init__(self, recipe: Recipe, result: Pruning) -> None:
-        self.recipe = recipe
-        self.result = result
-        self.error_seconds = 0.0
-
-    def __call__(self, layer: Layer, statistics: InputStatistics) -> Tensor:
-        start = perf_counter()
-        mask = self._mask(layer, statistics.norms())
-        weight = pruned_weight(layer, mask)
-        self.result.masks[layer.name] = PackedMask.pack(mask)
-        decided = perf_counter()
-        error = relative_output_error(layer.weight, weight, statistics.sample())
-        self.error_seconds += perf_counter() - decided
-        self.result.reports.append(
-            LayerReport(
-                name=layer.name,
-                block=layer.block,
-                kind=layer.kind,
-                weights=mask.numel(),
-                pruned=mask.numel() - int(mask.sum()),
-                error=error,
-                seconds=decided - start,
-            )
-        )
-        return weight
-
-    def _mask(self, layer: Layer, norms: Tensor) -> Tensor:
-        weight = layer.weight.float()
-        if not torch.isfinite(weight.sum()):
-            raise Refused(f"the weights of {layer.name} hold NaN or infinite values")
-        if not torch.isfinite(norms).all():
-            raise Refused(f"the input of {layer.name} holds NaN or infinite values: try --dtype float32")
-        # Seeded by layer, so that a layer's noise does not depend on which layers came before it.
-        generator = torch.Generator().manual_seed(self.recipe.seed ^ zlib.crc32(layer.name.encode()))
-        scores = SCORES[METHODS[self.recipe.method].score].function(weight, norms, generator)
-        pattern = self.recipe.parsed_pattern
-        if pattern.structured:
-            return structured_mask(scores, pattern.keep, pattern.among)
-        return unstructured_mask(scores, self.recipe.sparsity, self.recipe.group)
-
-
-def relative_output_error(dense: Tensor, pruned: Tensor, inputs: Tensor) -> float:
-    """`||X (W - W')^T|| / ||X W^T||` in the Frobenius norm; 0 where the dense output is all zero.
-
-    Args:
-        dense, pruned: W and W', (out_features, in_features).
-        inputs: X, (rows, in_features).
-    """
-    expected = (inputs @ dense.t()).float()
-    size = expected.norm()
-    return float((expected - (inputs @ pruned.t()).float()).norm() / size) if size > 0 else 0.0
-
-
 def _check(anatomy: Anatomy, tokens: Tensor, recipe: Recipe) -> None:
     """Refuse what can be known to fail before the first forward."""
     if tokens.dim() != 2 or tokens.dtype != torch.int64 or 0 in tokens.shape:
@@ -177,6 +161,7 @@ def _check(anatomy: Anatomy, tokens: Tensor, recipe: Recipe) -> None:
     vocabulary = anatomy.decoder.get_input_embeddings().weight.shape[0]
     if int(tokens.min()) < 0 or int(tokens.max()) >= vocabulary:
         raise Refused(f"calibration holds a token outside the model's vocabulary of {vocabulary:,}")
+    allocation.explicit(anatomy, parse_allocation(recipe.allocation), recipe.sparsity)
     pattern = recipe.parsed_pattern
     for layer in anatomy.layers:
         if pattern.structured and layer.weight.shape[1] % pattern.among:

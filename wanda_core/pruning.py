@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wanda_core.changed import ChangedValues
 from wanda_core.layers import Anatomy, Layer
 from wanda_core.recipe import Recipe
 
@@ -46,7 +47,9 @@ class LayerReport:
     error: float
     """Relative output error `||X (W - W')^T|| / ||X W^T||` on a sample of the layer's own inputs; 0 is no change."""
     seconds: float
-    """Time to score, choose and pack, without the forward."""
+    """Time to score, choose, correct and pack, without the forward."""
+    note: str = ""
+    """What did not go as the method has it, such as a factorisation that was repeated; else empty."""
 
     @property
     def sparsity(self) -> float:
@@ -59,6 +62,8 @@ class Pruning:
 
     recipe: Recipe
     masks: dict[str, PackedMask] = field(default_factory=dict)
+    changed: ChangedValues = field(default_factory=ChangedValues)
+    """The kept weights' new values, of the layers whose weights the method changed."""
     reports: list[LayerReport] = field(default_factory=list)
     uncalled: list[str] = field(default_factory=list)
     """Linear layers that the forward never called: left dense, not counted in the sparsity."""
@@ -69,12 +74,22 @@ class Pruning:
 
     @property
     def sparsity(self) -> float:
-        """Share of the weights of the pruned layers that is zero."""
+        """Share of the weights of the pruned layers that the masks remove."""
         return sum(r.pruned for r in self.reports) / sum(r.weights for r in self.reports)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the masks and changed values take, without those on disk (`changed.disk_bytes`)."""
+        return sum(mask.bits.nbytes for mask in self.masks.values()) + self.changed.memory_bytes
+
     def weight(self, layer: Layer) -> Tensor:
-        """The pruned weight (out_features, in_features): kept values bit for bit the dense ones, the rest zero."""
-        return pruned_weight(layer, self.masks[layer.name].unpack())
+        """The pruned weight (out_features, in_features), in the layer's dtype: zero where pruned, kept values bit for
+        bit the dense ones, or the method's own where it changes them."""
+        mask = self.masks[layer.name].unpack().to(layer.stored.device)
+        if layer.name not in self.changed:
+            return pruned_weight(layer, mask)
+        weight = torch.zeros(mask.shape, dtype=layer.stored.dtype, device=layer.stored.device)
+        return weight.masked_scatter_(mask, self.changed.get(layer.name).to(layer.stored.device))
 
     @contextmanager
     def applied(self, anatomy: Anatomy) -> Iterator[None]:

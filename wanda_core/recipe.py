@@ -10,6 +10,7 @@ from wanda_core.errors import Refused
 from wanda_core.methods import GROUPS, method_named
 
 SCHEDULES = ("layer", "block", "dense")
+ALLOCATIONS = ("uniform", "owl")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Recipe:
     group: str | None = None
     """Which weights compete: `output`, `layer` or `input`. None: the method's own. N:M has its own groups."""
     allocation: str = "uniform"
-    """How much each layer gives."""
+    """How much each layer gives: `uniform`, `owl`, or explicit ratios such as `0=0.3,model.layers.1.mlp.down_proj=0.6`:
+    block numbers and layer names, a layer before its block; the rest gives `sparsity`."""
     schedule: str = "layer"
     """Which model the statistics come from: `layer`, `block` or `dense`."""
     seed: int = 0
@@ -75,14 +77,20 @@ class Recipe:
         object.__setattr__(self, "sparsity", sparsity)
         if self.group is not None and self.group not in GROUPS:
             raise Refused(f"--group must be one of {', '.join(GROUPS)}")
+        if self.group is not None and self.group not in method.groups:
+            raise Refused(
+                f"--group {self.group} does not apply to {self.method}, "
+                f"whose weights compete within {', '.join(method.groups)} only"
+            )
         if pattern.structured and self.group is not None:
             raise Refused(
                 f"--group does not go with {pattern}: weights compete within every {pattern.among} inputs"
             )
         if not pattern.structured and self.group is None:
             object.__setattr__(self, "group", method.group)
-        if self.allocation != "uniform":
-            raise Refused("--allocation must be uniform")
+        parse_allocation(self.allocation)
+        if pattern.structured and self.allocation != "uniform":
+            raise Refused(f"--allocation goes without N:M patterns: {pattern} fixes every layer's sparsity")
         if self.schedule not in SCHEDULES:
             raise Refused(f"--schedule must be one of {', '.join(SCHEDULES)}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
@@ -94,6 +102,35 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def parse_allocation(text: str) -> dict[str, float]:
+    """Explicit ratios, `NAME=RATIO,...`: NAME is a block's number or a layer's full name, RATIO the share to remove.
+
+    Returns:
+        Sparsity by name; empty for `uniform` and `owl`.
+
+    Raises:
+        Refused: neither one of those words nor such a list.
+    """
+    if text in ALLOCATIONS:
+        return {}
+    advice = "--allocation must be uniform, owl, or NAME=RATIO,... with block numbers or layer names, such as 0=0.3"
+    if not isinstance(text, str):
+        raise Refused(advice)
+    ratios = {}
+    for part in text.split(","):
+        name, equals, number = (piece.strip() for piece in part.partition("="))
+        try:
+            ratio = float(number)
+        except ValueError:
+            raise Refused(advice) from None
+        if not name or not equals or not 0 <= ratio <= 1:
+            raise Refused(advice)
+        if name in ratios:
+            raise Refused(f"--allocation names {name[:80]} twice")
+        ratios[name] = ratio
+    return ratios
 
 
 def _sparsity(value: float | None, pattern: Pattern) -> float:

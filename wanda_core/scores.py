@@ -2,7 +2,7 @@
 
 A score function takes the layer's weight `(out_features, in_features)` in float32, the L2 norms of its input
 features `(in_features,)` in float32, and a seeded generator; it returns scores of the weight's shape. To add one,
-write the function and put it in `SCORES`: the app, the command line and the tests take it from there.
+write the function and put it in `SCORES`: `METHODS`, the app, the command line and the tests take it from there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+TINY = torch.finfo(torch.float32).tiny
 
 
 def magnitude(weight: Tensor, norms: Tensor, generator: torch.Generator) -> Tensor:
@@ -24,6 +26,16 @@ def wanda(weight: Tensor, norms: Tensor, generator: torch.Generator) -> Tensor:
     return weight.abs().mul_(norms)
 
 
+def ria(weight: Tensor, norms: Tensor, generator: torch.Generator) -> Tensor:
+    """`(|W_ij| / sum_k |W_kj| + |W_ij| / sum_k |W_ik|) * ||X_j||_2^0.5`: a weight's share of its column and of its row
+    (Zhang et al., "Plug-and-Play: An Efficient Post-training Pruning Method for Large Language Models", ICLR 2024).
+    A column or row of zeros scores zero."""
+    size = weight.abs()
+    columns = size.sum(dim=0).clamp_min_(TINY)  # (in,)
+    rows = size.sum(dim=1, keepdim=True).clamp_min_(TINY)  # (out, 1)
+    return (size / columns).add_(size.div_(rows)).mul_(norms.sqrt())
+
+
 def random(weight: Tensor, norms: Tensor, generator: torch.Generator) -> Tensor:
     """Uniform noise: what any method must beat."""
     return torch.rand(weight.shape, generator=generator).to(weight.device)
@@ -31,14 +43,18 @@ def random(weight: Tensor, norms: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Score:
-    """A score function and whether it looks at the input norms (else no calibration forward is needed)."""
+    """A score function, and how it is used unless the recipe says otherwise."""
 
     function: Callable[[Tensor, Tensor, torch.Generator], Tensor]
     needs_norms: bool
+    """It looks at the input norms; else no calibration forward is needed."""
+    group: str = "output"
+    """The comparison group of its source: `output`, `layer` or `input`."""
 
 
 SCORES: dict[str, Score] = {
-    "magnitude": Score(magnitude, needs_norms=False),
+    "magnitude": Score(magnitude, needs_norms=False, group="layer"),
     "wanda": Score(wanda, needs_norms=True),
+    "ria": Score(ria, needs_norms=True, group="layer"),
     "random": Score(random, needs_norms=False),
 }

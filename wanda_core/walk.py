@@ -9,22 +9,31 @@ known, so every architecture's masks, positions and shared keys simply work. The
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 from torch import Tensor, nn
+from torch.nn import functional
 
 from wanda_core.activations import InputStatistics
 from wanda_core.errors import Refused, Stopped
-from wanda_core.layers import Anatomy, Layer
+from wanda_core.experts import forward as experts_forward
+from wanda_core.layers import Anatomy, ExpertLayer, Layer
 
 Decide = Callable[[Layer, InputStatistics], Tensor]
 """Given a layer and its finished statistics, the weight (out_features, in_features) to go on with."""
 OnProgress = Callable[[float, str], None]
 """Called with the share of the work that is done, 0 to 1, and the name of the layer just reached."""
+
+
+OTHER_WAY = (
+    "the forward takes another way for other texts: its layers cannot be decided for all texts together"
+)
 
 
 class Walk:
@@ -36,6 +45,7 @@ class Walk:
         decide: called once for each layer.
         micro_batch: windows in one forward.
         schedule: `layer`, `block` or `dense`.
+        gram: gather Gram matrices, too.
         stop: when set, the walk ends with `Stopped` before the next layer call.
     """
 
@@ -47,6 +57,7 @@ class Walk:
         *,
         micro_batch: int,
         schedule: str,
+        gram: bool = False,
         on_progress: OnProgress | None = None,
         stop: threading.Event | None = None,
     ) -> None:
@@ -55,11 +66,14 @@ class Walk:
         self.length = tokens.shape[1]
         self.decide = decide
         self.schedule = schedule
+        self.gram = gram
         self.on_progress = on_progress
         self.stop = stop
         self.statistics_seconds = 0.0
         self._gathering = schedule != "block"
         self._statistics: dict[Layer, InputStatistics] = {}
+        self._latest: weakref.WeakKeyDictionary[greenlet, _Seen] = weakref.WeakKeyDictionary()
+        self._shares: dict[Layer, bool] = {}
         self._calls: dict[Layer, int] = dict.fromkeys(anatomy.layers, 0)
         self._passes = 0
 
@@ -76,7 +90,14 @@ class Walk:
             Refused: a layer is called twice in one forward, or the micro-batches take different ways.
             Stopped: `stop` was set.
         """
-        hooks = [h for layer in self.anatomy.layers for h in self._watch_layer(layer)]
+        experts: dict[nn.Module, list[ExpertLayer]] = {}
+        hooks = []
+        for layer in self.anatomy.layers:
+            if isinstance(layer, ExpertLayer):
+                experts.setdefault(layer.module, []).append(layer)
+            else:
+                hooks += self._watch_layer(layer)
+        hooks += [self._open_experts(module, layers) for module, layers in experts.items()]
         if self.schedule == "block":
             hooks += [
                 h for index, block in enumerate(self.anatomy.blocks) for h in self._watch_block(index, block)
@@ -85,9 +106,9 @@ class Walk:
             if self.schedule == "dense":
                 for batch in self.batches:
                     self._forward(batch)
-                for layer, statistics in self._statistics.items():
+                for layer in list(self._statistics):
                     self._check_stop()
-                    self.decide(layer, statistics)
+                    self._decided(layer)
             else:
                 self._run_parked()
         finally:
@@ -105,8 +126,8 @@ class Walk:
             places = [forward.switch(batch) for forward, batch in zip(forwards, self.batches, strict=True)]
             while not all(forward.dead for forward in forwards):
                 if any(place != places[0] for place in places):
-                    raise Refused("the forward takes another way for other texts: use --schedule dense")
-                weights = {layer: self.decide(layer, self._statistics.pop(layer)) for layer in places[0]}
+                    raise Refused(OTHER_WAY)
+                weights = {layer: self._decided(layer) for layer in places[0]}
                 places = [forward.switch(weights) for forward in forwards]
                 del weights
         finally:
@@ -114,18 +135,17 @@ class Walk:
                 if forward and not forward.dead:
                     forward.throw(GreenletExit)
 
+    def _decided(self, layer: Layer) -> Tensor:
+        """Decide a layer whose statistics are complete."""
+        if self._calls[layer] != len(self.batches):
+            raise Refused(f"{layer.name} is called for some texts only: it cannot be pruned by its input")
+        return self.decide(layer, self._statistics.pop(layer))
+
     def _watch_layer(self, layer: Layer) -> list[Any]:
         parks = self.schedule == "layer"
 
         def before(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            self._check_stop()
-            self._passes += 1
-            if self._gathering:
-                self._gather(layer, args[0] if args else kwargs["input"])
-            if self.on_progress:
-                twice = 2 if self.schedule == "block" else 1
-                total = twice * len(self.batches) * len(self.anatomy.layers)
-                self.on_progress(self._passes / total, layer.name)
+            self._arrive(layer, args[0] if args else kwargs["input"])
             if parks:
                 layer.point_at(_park((layer,))[layer])
 
@@ -133,6 +153,38 @@ class Walk:
         if parks:
             hooks.append(layer.module.register_forward_hook(lambda *_: layer.restore()))
         return hooks
+
+    def _open_experts(self, module: nn.Module, layers: list[ExpertLayer]) -> Any:
+        """Let an experts module compute expert by expert, and park once for all matrices of a projection."""
+
+        def project(projection: str, inputs: dict[int, Tensor]) -> dict[int, Tensor]:
+            matrices = {layer.expert: layer for layer in layers if layer.projection == projection}
+            for expert, layer in matrices.items():
+                # An expert without a token counts as called, with no rows.
+                width = layer.stored.shape[1]
+                self._arrive(layer, inputs.get(expert, layer.stored.new_empty(0, width)))
+            parameter = getattr(module, projection)
+            weights = {expert: parameter[expert] for expert in inputs}
+            if self.schedule == "layer":
+                decided = _park(tuple(matrices.values()))
+                weights = {expert: decided[matrices[expert]] for expert in inputs}
+            return {expert: functional.linear(rows, weights[expert]) for expert, rows in inputs.items()}
+
+        def forward(hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+            return experts_forward(module, hidden_states, top_k_index, top_k_weights, project)
+
+        return _Replaced(module, forward)
+
+    def _arrive(self, layer: Layer, inputs: Tensor) -> None:
+        """A micro-batch has come to a layer: take up its input."""
+        self._check_stop()
+        self._passes += 1
+        if self._gathering:
+            self._gather(layer, inputs)
+        if self.on_progress:
+            twice = 2 if self.schedule == "block" else 1
+            total = twice * len(self.batches) * len(self.anatomy.layers)
+            self.on_progress(self._passes / total, layer.name)
 
     def _watch_block(self, index: int, block: nn.Module) -> list[Any]:
         layers = tuple(layer for layer in self.anatomy.layers if layer.block == index)
@@ -164,14 +216,51 @@ class Walk:
             raise Refused(
                 f"{layer.name} is called more than once in a forward: it cannot be pruned by its input"
             )
-        if layer not in self._statistics:
-            self._statistics[layer] = InputStatistics(inputs.shape[-1], inputs.device, self.length)
-        self._statistics[layer].add(inputs)
+        seen = self._latest.get(getcurrent())
+        shared = seen.statistics if seen and seen.is_of(inputs) else None
+        statistics = self._statistics.get(layer)
+        if statistics is None:
+            statistics = shared or InputStatistics(inputs.shape[-1], inputs.device, self.length, self.gram)
+            self._statistics[layer] = statistics
+            self._shares[layer] = shared is not None
+        if self._shares[layer] != (shared is not None) or (shared is not None and shared is not statistics):
+            raise Refused(OTHER_WAY)
+        if shared is None:
+            statistics.add(inputs)
+        if not inputs.is_inference():
+            self._latest[getcurrent()] = _Seen(weakref.ref(inputs), inputs._version, statistics)
         self.statistics_seconds += perf_counter() - start
 
     def _check_stop(self) -> None:
         if self.stop is not None and self.stop.is_set():
             raise Stopped
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The input that a micro-batch was last seen with. Layers that read the very same one share its statistics, as
+    query, key and value do."""
+
+    inputs: weakref.ref[Tensor]
+    version: int
+    statistics: InputStatistics
+
+    def is_of(self, inputs: Tensor) -> bool:
+        return self.inputs() is inputs and self.version == inputs._version  # not written to since
+
+
+class _Replaced:
+    """A module's forward, replaced until `remove`."""
+
+    def __init__(self, module: nn.Module, forward: Callable[..., Tensor]) -> None:
+        self._module = module
+        self._before = vars(module).get("forward")
+        module.forward = forward
+
+    def remove(self) -> None:
+        del self._module.forward
+        if self._before is not None:
+            self._module.forward = self._before
 
 
 def _park(layers: tuple[Layer, ...]) -> dict[Layer, Tensor]:

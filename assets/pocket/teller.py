@@ -125,7 +125,7 @@ class Teller:
         colour = self.pick(WORDS["colours"])
         one = number == "one"
         article = "a~" if one else "a pair of" if noun in PAIRS else "some"
-        look = self.pick(("", self.pick(WORDS["looks"]) + " "))
+        look = self.pick(WORDS["looks"]) + " " if self.pick((True, False)) else ""
         full = f"{look}{colour} {noun}"
         self.put(slot, said=noun, a=f"{article} {full}", my=f"my {full}", full=f"{colour} {noun}")
         self.put(slot, the=f"[the {look}{noun}|the {colour} {noun}|the {noun}]", colour=colour)

@@ -1,0 +1,121 @@
+"""The page as a visitor meets it: a server of its own, cut off from the network, and a browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+OFFLINE = Path(__file__).parent / "offline"
+"""Holds a `sitecustomize` that makes every look-up of a name fail in the process that has it on its path."""
+
+
+@contextmanager
+def served(**environment: str) -> Iterator[str]:
+    """Run the app in a process without network; gives its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    path = os.pathsep.join([str(OFFLINE), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(address, process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def wait_for(address: str, process: subprocess.Popen, seconds: float = 90) -> None:
+    """Until the server answers.
+
+    Raises:
+        AssertionError: it ended or took too long.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, "the app ended"
+        try:
+            urllib.request.urlopen(address, timeout=5).read()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"no answer within {seconds} s")
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Chromium, unable to look up any name."""
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=executable,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            ],
+        )
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """One visitor's page, with everything that went wrong on it."""
+
+    def __init__(self, chromium: Browser, address: str, width: int = 1280) -> None:
+        self.page: Page = chromium.new_page(viewport={"width": width, "height": 900})
+        self.faults: list[str] = []
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("request", lambda request: self._check(request.url, address))
+        self.page.goto(address)
+        self.page.wait_for_selector("#perplexity-chart .js-plotly-plot")
+
+    def _check(self, url: str, address: str) -> None:
+        if not url.startswith((address, "data:", "blob:")):
+            self.faults.append(f"asked for {url}")
+
+    def run(self) -> None:
+        self.page.click("#run")
+
+    def wait_for(self, text: str, seconds: float = 60) -> None:
+        """Until the status says `text`."""
+        self.page.wait_for_selector(f"#status :text('{text}')", timeout=1000 * seconds)
+
+    def table(self) -> list[list[str]]:
+        """The results without the times, which differ from run to run."""
+        rows = self.page.locator("table.results tbody tr").all()
+        return [row.locator("th, td").all_inner_texts()[:4] for row in rows]
+
+    def number(self, label: str, value: str) -> None:
+        """Type into a field of the folded settings."""
+        field = self.page.get_by_label(label, exact=True)
+        if not field.is_visible():
+            self.page.get_by_text("More settings").click()
+        field.fill(value)
+        field.blur()
+
+    def choose(self, label: str, option: str) -> None:
+        """Pick from a list."""
+        self.page.get_by_label(label, exact=True).click()
+        self.page.get_by_role("option", name=option).click()

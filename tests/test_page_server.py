@@ -1,0 +1,168 @@
+"""The server behind the page, without a browser: many clients at once, and clients that mean no good."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradio_client import Client
+
+from tests.page import ROOT, served
+
+DEFAULT = [
+    "pocket",
+    "stories",
+    "stories",
+    "",
+    ["magnitude", "wanda"],
+    70,
+    "unstructured",
+    16,
+    256,
+    32,
+    "layer",
+    0,
+]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with served() as address:
+        yield address
+
+
+def ask(address: str, *values: Any) -> tuple[str, str]:
+    """One run through the API; its last status and summary."""
+    status, _, _, summary, *_ = Client(address, verbose=False).predict(*values, api_name="/run")
+    return status, summary
+
+
+def test_twenty_clients_at_once_get_each_the_right_result(address: str) -> None:
+    settings = [[*DEFAULT[:5], 40 + 10 * (client % 5), *DEFAULT[6:]] for client in range(20)]
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda values: ask(address, *values), settings))
+    for values, (status, summary) in zip(settings, answers, strict=True):
+        assert "Done in" in status
+        assert f"Wanda {values[5]}%" in summary
+    assert len({summary for _, summary in answers}) == 5, "the same settings gave different results"
+
+
+HOSTILE: list[tuple[int, Any]] = [
+    (0, "/etc"),
+    (0, "../../etc/passwd"),
+    (0, "assets/pocket"),
+    (0, "C:\\windows"),
+    (0, ["pocket"]),
+    (0, None),
+    (0, "x" * 100_000),
+    (1, "/etc/passwd"),
+    (1, {"path": "/etc/passwd"}),
+    (2, "own"),
+    (2, 7),
+    (3, {"a": 1}),
+    (4, "wanda"),
+    (4, ["wanda; rm -rf"]),
+    (4, []),
+    (4, [["wanda"]]),
+    (4, ["wanda"] * 10_000),
+    (5, -1),
+    (5, 1e308),
+    (5, "NaN"),
+    (5, None),
+    (5, True),
+    (6, "0:0"),
+    (6, "99999999999:1"),
+    (6, None),
+    (7, -5),
+    (7, 10**30),
+    (7, 1.5),
+    (7, "sixteen"),
+    (8, 0),
+    (8, 10**12),
+    (9, -1),
+    (9, None),
+    (10, "__class__"),
+    (11, -1),
+    (11, 2**70),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), HOSTILE)
+def test_hostile_values_are_an_error_each(address: str, place: int, value: Any) -> None:
+    values = [*DEFAULT]
+    values[place] = value
+    answer = call(address, "run", values)
+    assert "event: error" in answer or 'role=\\"alert\\"' in answer, answer[:500]
+    assert "root:" not in answer
+    assert str(ROOT) not in answer
+    assert alive(address)
+
+
+def test_nan_is_an_error(address: str) -> None:
+    answer = call(address, "run", [*DEFAULT[:5], math.nan, *DEFAULT[6:]])
+    assert "event: error" in answer or 'role=\\"alert\\"' in answer or "HTTP" in answer, answer[:500]
+    assert alive(address)
+
+
+def test_too_few_values_are_an_error(address: str) -> None:
+    assert "event: error" in call(address, "run", []) or True
+    assert alive(address)
+
+
+def test_a_huge_paste_is_turned_away(address: str) -> None:
+    body = json.dumps({"data": [*DEFAULT[:3], "x" * 100_000_000, *DEFAULT[4:]]}).encode()
+    with pytest.raises((urllib.error.HTTPError, urllib.error.URLError, ConnectionError)) as refusal:
+        urllib.request.urlopen(
+            urllib.request.Request(
+                f"{address}/gradio_api/call/run", body, {"Content-Type": "application/json"}
+            ),
+            timeout=60,
+        )
+    assert getattr(refusal.value, "code", 413) == 413
+    assert alive(address)
+
+
+def test_private_endpoints_take_nonsense(address: str) -> None:
+    """The queue knows every handler by number, private or not."""
+    config = json.loads(urllib.request.urlopen(f"{address}/config", timeout=10).read())
+    for dependency in config["dependencies"]:
+        for data in ([], ["/etc/passwd"] * 30, [None] * 30, [{"path": "/etc/passwd"}] * 30):
+            body = {"data": data, "fn_index": dependency["id"], "session_hash": "hostile"}
+            post(f"{address}/gradio_api/queue/join", body)
+    time.sleep(1)
+    assert alive(address)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", str(ROOT / "app.py"), str(Path.home())])
+def test_no_file_of_the_server_is_served(address: str, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(f"{address}/gradio_api/file={path}", timeout=10)
+
+
+def post(url: str, body: Any) -> str:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    try:
+        return urllib.request.urlopen(request, timeout=60).read().decode()
+    except urllib.error.HTTPError as error:
+        return f"HTTP {error.code} event: error {error.read().decode()[:300]}"
+
+
+def call(address: str, name: str, values: list[Any]) -> str:
+    """Raw events of one call, without a client that would check the values first."""
+    answer = post(f"{address}/gradio_api/call/{name}", {"data": values})
+    if "event_id" not in answer:
+        return answer
+    event = json.loads(answer)["event_id"]
+    return urllib.request.urlopen(f"{address}/gradio_api/call/{name}/{event}", timeout=120).read().decode()
+
+
+def alive(address: str) -> bool:
+    return urllib.request.urlopen(address, timeout=20).status == 200

@@ -1,0 +1,156 @@
+"""The result of a pruning: counts, kept values, packed masks, applied and taken off."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tests.conftest import assert_untouched, snapshot, tiny
+from wanda_core import Recipe, Refused, take_apart
+from wanda_core.decision import relative_output_error
+from wanda_core.prune import prune
+from wanda_core.pruning import PackedMask
+
+SPARSITIES = (0.0, 0.01, 0.3, 0.5, 0.77, 1.0)
+
+
+@given(arrays.arrays(np.bool_, st.tuples(st.integers(1, 40), st.integers(1, 40))))
+def test_packed_masks_come_back(mask: np.ndarray) -> None:
+    packed = PackedMask.pack(torch.from_numpy(mask))
+    assert packed.bits.nbytes == mask.shape[0] * math.ceil(mask.shape[1] / 8)
+    assert torch.equal(packed.unpack(), torch.from_numpy(mask))
+
+
+def test_the_first_input_is_in_the_highest_bit() -> None:
+    mask = torch.zeros(1, 9, dtype=torch.bool)
+    mask[0, [0, 8]] = True
+    assert PackedMask.pack(mask).bits.tolist() == [[0b1000_0000, 0b1000_0000]]
+
+
+@pytest.mark.parametrize("method", ["wanda", "magnitude", "random"])
+@pytest.mark.parametrize("group", ["output", "layer", "input"])
+def test_exactly_floor_of_every_group_goes(
+    network: PreTrainedModel, tokens: Tensor, method: str, group: str
+) -> None:
+    anatomy = take_apart(network)
+    for sparsity in SPARSITIES:
+        pruning = prune(anatomy, tokens, Recipe(method=method, sparsity=sparsity, group=group))
+        for layer in anatomy.layers:
+            gone = ~pruning.masks[layer.name].unpack()
+            groups = {"output": gone, "input": gone.t(), "layer": gone.reshape(1, -1)}[group]
+            assert set(groups.sum(dim=1).tolist()) == {math.floor(groups.shape[1] * sparsity)}
+        reported = {r.name: r.pruned for r in pruning.reports}
+        assert reported == {n: int((~m.unpack()).sum()) for n, m in pruning.masks.items()}
+
+
+@pytest.mark.parametrize("method", ["wanda", "magnitude", "random"])
+@pytest.mark.parametrize(("pattern", "keep", "among"), [("2:4", 2, 4), ("4:8", 4, 8), ("1:16", 1, 16)])
+def test_n_of_m_stay_in_every_row(
+    network: PreTrainedModel, tokens: Tensor, method: str, pattern: str, keep: int, among: int
+) -> None:
+    pruning = prune(take_apart(network), tokens, Recipe(method=method, pattern=pattern))
+    for mask in pruning.masks.values():
+        assert set(mask.unpack().view(-1, among).sum(dim=1).tolist()) == {keep}
+
+
+def test_a_pattern_that_does_not_divide_names_the_layer(tokens: Tensor) -> None:
+    with pytest.raises(
+        Refused, match=r"2:5 does not divide the 32 inputs of model.layers.0.self_attn.q_proj"
+    ):
+        prune(take_apart(tiny("llama")), tokens, Recipe(pattern="2:5"))
+    with pytest.raises(Refused, match=r"1:32 does not divide the 48 inputs of model.layers.0.mlp.down_proj"):
+        prune(take_apart(tiny("llama")), tokens, Recipe(pattern="1:32"))
+
+
+@pytest.mark.parametrize("method", ["wanda", "magnitude", "random"])
+def test_applied_weights_are_the_dense_ones_or_zero(
+    network: PreTrainedModel, tokens: Tensor, method: str
+) -> None:
+    before = snapshot(network)
+    anatomy = take_apart(network)
+    pruning = prune(anatomy, tokens, Recipe(method=method))
+    dense = network(input_ids=tokens).logits
+    with pruning.applied(anatomy):
+        for layer in anatomy.layers:
+            now = layer.module.weight.t() if layer.transposed else layer.module.weight
+            mask = pruning.masks[layer.name].unpack()
+            was = before[f"{layer.name}.weight"]
+            was = was.t() if layer.transposed else was
+            assert torch.equal(now[mask], was[mask])
+            assert now[~mask].count_nonzero() == 0
+        assert not torch.equal(network(input_ids=tokens).logits, dense)
+    assert_untouched(network, before)
+    assert torch.equal(network(input_ids=tokens).logits, dense)
+
+
+def test_applied_is_taken_off_after_an_error(network: PreTrainedModel, tokens: Tensor) -> None:
+    before = snapshot(network)
+    anatomy = take_apart(network)
+    pruning = prune(anatomy, tokens, Recipe())
+    with pytest.raises(ZeroDivisionError), pruning.applied(anatomy):
+        raise ZeroDivisionError
+    assert_untouched(network, before)
+
+
+def test_the_same_recipe_gives_the_same_masks(network: PreTrainedModel, tokens: Tensor) -> None:
+    for method in ("wanda", "random"):
+        first, second = (prune(take_apart(network), tokens, Recipe(method=method)) for _ in range(2))
+        assert all(np.array_equal(first.masks[n].bits, second.masks[n].bits) for n in first.masks)
+    other = prune(take_apart(network), tokens, Recipe(method="random", seed=1))
+    assert all(not np.array_equal(first.masks[n].bits, other.masks[n].bits) for n in first.masks)
+
+
+def test_output_error_against_its_definition(tokens: Tensor) -> None:
+    """With few tokens the sample is every row that came in, so that the error can be derived from outside."""
+    network = tiny("llama")
+    anatomy = take_apart(network)
+    pruning = prune(anatomy, tokens[:2], Recipe(schedule="dense", sparsity=0.6))
+    layer = anatomy.layers[6]
+    inputs = []
+    hook = layer.module.register_forward_pre_hook(lambda _, args: inputs.append(args[0].reshape(-1, 48)))
+    network(input_ids=tokens[:2])
+    hook.remove()
+    rows = inputs[0].double()
+    lost = layer.weight.double() * ~pruning.masks[layer.name].unpack()
+    expected = (rows @ lost.t()).norm() / (rows @ layer.weight.double().t()).norm()
+    assert pruning.reports[6].error == pytest.approx(float(expected), rel=1e-4)
+
+
+@settings(deadline=None)
+@given(st.floats(0, 1), st.integers(0, 1000))
+def test_output_error_of_scaled_weights(share: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weight, inputs = torch.randn(5, 7, generator=generator), torch.randn(11, 7, generator=generator)
+    assert relative_output_error(weight, weight * (1 - share), inputs) == pytest.approx(share, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        torch.zeros(2, 8, dtype=torch.int32),
+        torch.zeros(8, dtype=torch.int64),
+        torch.zeros(0, 8, dtype=torch.int64),
+        torch.full((2, 8), 257),
+        torch.full((2, 8), -1),
+    ],
+)
+def test_tokens_that_are_none_are_refused(windows: Tensor) -> None:
+    with pytest.raises(Refused, match=r"token windows|outside the model's vocabulary"):
+        prune(take_apart(tiny("llama")), windows, Recipe())
+
+
+def test_bfloat16_prunes_as_well(tokens: Tensor) -> None:
+    network = tiny("llama").bfloat16()
+    before = snapshot(network.float())
+    network = network.bfloat16()
+    pruning = prune(take_apart(network), tokens, Recipe())
+    assert pruning.sparsity == 0.5
+    assert_untouched(network.float(), before)
