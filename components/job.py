@@ -69,9 +69,11 @@ def check_job(
     for text in (calibration, evaluation):
         if not isinstance(text, str) or text not in TEXTS:
             raise Refused("choose a text from the list")
-    own = own_text if "own" in (calibration, evaluation) else ""
-    if not isinstance(own, str):
-        raise Refused("your own text must be text")
+    own = ""
+    if "own" in (calibration, evaluation):
+        if not isinstance(own_text, str) or not own_text.strip():
+            raise Refused("your own text is empty: paste some text, or choose another")
+        own = own_text
     if len(own) > LIMITS.text_characters:
         raise Refused(
             f"your text has {len(own):,} characters, {LIMITS.text_characters:,} are allowed: shorten it"

@@ -51,6 +51,8 @@ Event = Progress | Outcome | Failure
 
 _models: Store[Any] = Store(LIMITS.shared_bytes, seconds=float("inf"))
 _results: Store[tuple[dict[str, Any], Any]] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
+_loading = threading.Lock()
+"""Two loads at a time disturb each other: transformers switches to the meta device for all threads meanwhile."""
 _heavy = threading.Lock()
 """Held by whoever computes: pruning and evaluation point the shared model at other weights for a while."""
 
@@ -166,11 +168,12 @@ def shared_model(source: str) -> Any:
     """The loaded model, dense and read-only, shared by everybody."""
     from wanda_core import models
 
-    model = _models.get(source)
-    if model is None:
-        model = models.load(source, most_bytes=LIMITS.model_bytes)
-        _models.put(source, model, sum(p.numel() * p.element_size() for p in model.network.parameters()))
-    return model
+    with _loading:
+        model = _models.get(source)
+        if model is None:
+            model = models.load(source, most_bytes=LIMITS.model_bytes)
+            _models.put(source, model, sum(p.numel() * p.element_size() for p in model.network.parameters()))
+        return model
 
 
 def warm_up() -> None:
@@ -209,7 +212,5 @@ def _read(name: str, role: str, job: Job) -> Any:
         text = read_text(str(ASSETS / "pocket" / f"{role}.txt"), role)
         return replace(text, name=f"the built-in stories ({role} part)")
     if name == "own":
-        if not job.own_text.strip():
-            raise Refused("your own text is empty: paste some text, or choose another")
         return Text("your own text", job.own_text, "own")
     return read_text(name, role, characters=8 * LIMITS.tokens)

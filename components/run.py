@@ -70,8 +70,9 @@ def connect(
 
 
 def _status(task: Task, worker: Worker) -> str:
-    if task.started is None:
-        return recipe_panel.waiting(worker.place(task))
+    place = worker.place(task)
+    if place:
+        return recipe_panel.waiting(place)
     if task.progress is None:
         return recipe_panel.working("Starting", 0.0, "")
     left = task.seconds_left()

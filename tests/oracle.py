@@ -90,7 +90,12 @@ def sparsegpt(
             if j % among == 0:
                 for i in range(rows):
                     choose(
-                        weight[i : i + 1], inverses, kept[i : i + 1], j, j + among, (among - keep + 1e-9) / among
+                        weight[i : i + 1],
+                        inverses,
+                        kept[i : i + 1],
+                        j,
+                        j + among,
+                        (among - keep + 1e-9) / among,
                     )
         for i in range(rows):
             if not kept[i, j]:

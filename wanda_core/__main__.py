@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from wanda_core.errors import Refused
+from wanda_core.methods import METHODS
 
 CHARACTERS_PER_TOKEN = 8
 """Read of a streamed text for each token needed; English takes about 4, so windows have places to choose from."""
@@ -32,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"wanda_core: {message}", file=sys.stderr)
+    # What a library said may have lines of its own.
+    print(f"wanda_core: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 
@@ -50,13 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     prune = commands.add_parser("prune", help="write a pruned model")
     prune.set_defaults(run=_prune)
     _add_model(prune)
-    prune.add_argument("--method", default="wanda")
+    prune.add_argument("--method", default="wanda", help=f"{', '.join(METHODS)} (default wanda)")
     prune.add_argument("--sparsity", type=float, help="share of the weights to remove (default 0.5)")
     prune.add_argument("--pattern", default="unstructured", help="unstructured, or N:M such as 2:4")
     prune.add_argument(
         "--group", help="weights that compete: output, layer or input (default: the method's own)"
     )
-    prune.add_argument("--allocation", default="uniform")
+    _add_allocation(prune)
     _add_calibration(prune)
     prune.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="new folder for the pruned model"
@@ -65,11 +67,18 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="measure perplexities of methods and sparsities")
     compare.set_defaults(run=_compare)
     _add_model(compare)
-    compare.add_argument("--methods", type=_list, default=["magnitude", "wanda"], metavar="A,B,...")
+    compare.add_argument(
+        "--methods",
+        type=_list,
+        default=["magnitude", "wanda"],
+        metavar="A,B,...",
+        help=f"of {', '.join(METHODS)} (default magnitude,wanda)",
+    )
     compare.add_argument(
         "--sparsities", type=_list, default=[], metavar="S,T,...", help="default 0.5, or none with --patterns"
     )
     compare.add_argument("--patterns", type=_list, default=[], metavar="N:M,...")
+    _add_allocation(compare)
     _add_calibration(compare)
     compare.add_argument("--evaluation", required=True, metavar="FILE|DATASET")
     compare.add_argument(
@@ -87,6 +96,15 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
+
+
+def _add_allocation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allocation",
+        default="uniform",
+        help="how much each layer gives where no N:M fixes it: uniform (default), owl, or NAME=RATIO,... with block "
+        "numbers or layer names",
+    )
 
 
 def _add_calibration(parser: argparse.ArgumentParser) -> None:
@@ -149,7 +167,7 @@ def _compare(options: argparse.Namespace) -> None:
     sparsities = options.sparsities or ([] if options.patterns else ["0.5"])
     common = {"schedule": options.schedule, "seed": options.seed}
     recipes = [
-        Recipe(method=method, sparsity=_number(sparsity), **common)
+        Recipe(method=method, sparsity=_number(sparsity), allocation=options.allocation, **common)
         for method in options.methods
         for sparsity in sparsities
     ] + [
@@ -160,10 +178,16 @@ def _compare(options: argparse.Namespace) -> None:
     if options.resume and not options.json:
         raise Refused("--resume goes with --json FILE, the results to go on from")
     for file in (options.json, options.csv):
+        if file and file.is_dir():
+            raise Refused(f"{file} is a folder: give a file")
         if file and not file.absolute().parent.is_dir():
             raise Refused(f"{file.absolute().parent} is no folder: create it first")
     kept = experiments.load_json(options.json) if options.resume and options.json.exists() else None
 
+    if options.windows is not None and options.windows < 1:
+        raise Refused("--windows must be a whole number, 1 or more")
+    if options.eval_length < 2:
+        raise Refused("--eval-length must be a whole number, 2 or more")
     evaluated = (options.windows or 10_000) * options.eval_length
     evaluation = calibration.read_text(options.evaluation, "evaluation", evaluated * CHARACTERS_PER_TOKEN)
     wanted = _characters(options.samples, options.length)
@@ -194,7 +218,8 @@ def _compare(options: argparse.Namespace) -> None:
     def keep(row: dict[str, Any], _: Any) -> None:
         rows.append(row)
         if options.json:
-            experiments.save_json(options.json, protocol, rows)
+            # An earlier point stays in the file until it is measured anew, so that nothing is lost by stopping.
+            experiments.save_json(options.json, protocol, rows + experiments.not_among(rows, known))
         if options.csv:
             experiments.save_csv(options.csv, rows)
 

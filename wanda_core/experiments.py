@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -16,7 +17,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from wanda_core.errors import Refused
+from wanda_core.errors import Refused, Stopped
 from wanda_core.evaluation import perplexity
 from wanda_core.models import LanguageModel
 from wanda_core.prune import conditions, default_micro_batch, prune
@@ -98,6 +99,8 @@ def compare(
     done = {_key(row): row for row in known if row["error"] is None}
     rows = []
     for recipe in (None, *recipes):
+        if stop is not None and stop.is_set():
+            raise Stopped
         row = done.get(_key(_row(recipe, tokens)))
         pruning = None
         if row is None:
@@ -165,6 +168,12 @@ def _key(row: Row) -> tuple[Any, ...]:
     return tuple(row[column] for column in COLUMNS[:9] if column != "sparsity_reached")
 
 
+def not_among(rows: Iterable[Row], known: Iterable[Row]) -> list[Row]:
+    """Those of the known rows whose points are not among `rows`."""
+    measured = {_key(row) for row in rows}
+    return [row for row in known if _key(row) not in measured]
+
+
 def _digest(tokens: Tensor) -> str:
     return hashlib.sha256(tokens.cpu().numpy().tobytes()).hexdigest()[:16]
 
@@ -175,9 +184,13 @@ def table(rows: list[Row]) -> pd.DataFrame:
 
 
 def save_json(file: Path, measured_by: dict[str, Any], rows: list[Row]) -> None:
-    """Write `{"protocol", "rows"}`; what cannot be a JSON number (an infinite perplexity) is null."""
-    finite = [{key: None if value == float("inf") else value for key, value in row.items()} for row in rows]
+    """Write `{"protocol", "rows"}`; what cannot be a JSON number (an infinite perplexity, NaN) is null."""
+    finite = [{key: _finite(value) for key, value in row.items()} for row in rows]
     _write(file, json.dumps({"protocol": measured_by, "rows": finite}, indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def load_json(file: Path) -> tuple[dict[str, Any], list[Row]]:

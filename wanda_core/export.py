@@ -30,7 +30,11 @@ def check_destination(out: Path, needed: int) -> None:
     Args:
         needed: bytes that will be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    try:
+        taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise Refused(f"--out {out} cannot be used: {error.strerror}") from error
+    if taken:
         raise Refused(f"{out} exists already: give --out a new folder")
     parent = out.absolute().parent
     if not parent.is_dir():
@@ -73,7 +77,7 @@ def export(
             model.network.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
         save_masks(pruning.masks, folder / "masks.safetensors")
-        save_file({"tokens": tokens.cpu().numpy()}, folder / "calibration.safetensors")
+        save_file({"tokens": np.ascontiguousarray(tokens.cpu().numpy())}, folder / "calibration.safetensors")
         description = {
             "source": model.source,
             "revision": model.revision,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from huggingface_hub import errors as hub_errors
 from huggingface_hub import model_info, snapshot_download
+from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
 from transformers import logging as transformers_logging
@@ -27,17 +28,6 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 UNWANTED = ["*/*", "consolidated*"]
 """Other formats of the same weights, in folders or beside the transformers ones."""
-LOAD_ERRORS = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    KeyError,
-    ImportError,
-    AttributeError,
-    IndexError,
-    UnicodeError,
-)
-"""What a damaged or foreign file makes the loading libraries raise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +80,7 @@ def load(
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    hub_logging.set_verbosity(hub_logging.CRITICAL)  # what goes wrong is said once, in what is raised
     place = _device(device)
     if dtype != "auto" and dtype not in DTYPES:
         raise Refused(f"--dtype must be auto, {', '.join(DTYPES)}")
@@ -165,7 +156,14 @@ def _download(name: str, revision: str | None, target: _Target) -> tuple[Path, s
         raise Refused(
             f"{name} is not on the Hub, or is private: check the name; for a private model set HF_TOKEN"
         ) from error
-    except (OSError, hub_errors.HTTPError) as error:  # HTTPError: also a name that cannot be looked up
+    except hub_errors.HFValidationError as error:
+        raise Refused(f"{name} is no Hub id like owner/name") from error
+    except hub_errors.HfHubHTTPError as error:
+        if error.response.status_code < 500:
+            raise Refused(f"the Hub refuses {name}: {_first_line(error)}") from error
+        return _cached(name, revision, error)
+    except (OSError, hub_errors.HTTPError, ValueError) as error:
+        # HTTPError: also a name that cannot be looked up; ValueError: an answer that is none, as of a login page.
         return _cached(name, revision, error)
     sizes = {f.rfilename: f.size or 0 for f in info.siblings or [] if "/" not in f.rfilename}
     weights = [
@@ -230,9 +228,12 @@ def _load_gguf(source: str, target: _Target) -> LanguageModel:
     with file.open("rb") as stream:
         if stream.read(4) != b"GGUF":
             raise Refused(f"{source} is damaged or not a GGUF file")
-    # The weights are unpacked to at least 16 bits; at 4 bits a weight, the usual, that is four times the file.
     dtype = torch.float32 if target.dtype == "auto" else target.dtype
-    target.refuse_unfit(source, file.stat().st_size * 2 * dtype.itemsize)
+    try:
+        # At 4 bits a weight, the usual. The exact number takes seconds to read: only where this would not fit.
+        target.refuse_unfit(source, file.stat().st_size * 2 * dtype.itemsize)
+    except Refused:
+        target.refuse_unfit(source, _gguf_numel(file) * dtype.itemsize)
     stat = file.stat()
     fingerprint = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns} {dtype}".encode()).hexdigest()
     named = {"gguf_file": file.name}
@@ -252,16 +253,15 @@ def _load(
     """Load tokenizer and weights with transformers and turn what can go wrong into one line each."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **named)
+    except Exception as error:
+        raise _refusal(source, "the tokenizer of ", error) from error
+    try:
         network, info = AutoModelForCausalLM.from_pretrained(
             folder, trust_remote_code=False, output_loading_info=True, **named, **arguments
         )
         network = network.to(device).eval().requires_grad_(False)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise Refused(
-            f"out of memory while loading {source}: try --dtype bfloat16 or a smaller model"
-        ) from error
-    except LOAD_ERRORS as error:
-        raise Refused(f"{source} cannot be loaded: {_first_line(error)}") from error
+    except Exception as error:
+        raise _refusal(source, "", error) from error
     if info["missing_keys"]:
         raise Refused(
             f"{source} lacks weights, {sorted(info['missing_keys'])[0]} among them: damaged or not a causal model"
@@ -273,12 +273,13 @@ def _config(source: str, folder: Path) -> Any:
     """The configuration, refused unless it is that of a causal language model whose code transformers has."""
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except LOAD_ERRORS as error:
-        raise Refused(f"the configuration of {source} cannot be used: {_first_line(error)}") from error
+    except Exception as error:
+        raise _refusal(source, "the configuration of ", error) from error
     causal = {name for names in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() for name in _as_tuple(names)}
-    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or not causal & set(
-        config.architectures or causal
-    ):
+    named = causal & set(config.architectures or causal)
+    # BERT and its like have a class for causal models, too, which is one only as a decoder.
+    encoder = not getattr(config, "is_decoder", True)
+    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or not named or encoder:
         kinds = ", ".join(config.architectures or [config.model_type])
         raise Refused(f"{source} is a {kinds}, not a causal language model: choose one that writes text")
     return config
@@ -310,6 +311,16 @@ def _weight_bytes(file: Path, dtype: torch.dtype | str) -> int:
     return file.stat().st_size if dtype == "auto" else count * dtype.itemsize
 
 
+def _gguf_numel(file: Path) -> int:
+    """Number of weights in a GGUF file."""
+    from gguf import GGUFReader
+
+    try:
+        return sum(int(tensor.n_elements) for tensor in GGUFReader(file).tensors)
+    except Exception as error:
+        raise _refusal(str(file), "", error) from error
+
+
 def _numel(shape: list[int]) -> int:
     return int(torch.Size(shape).numel())
 
@@ -321,6 +332,20 @@ def _ours(file: str) -> bool:
 
 def _gated(name: str) -> str:
     return f"{name} is gated: accept its terms on its Hub page, then set HF_TOKEN or run `hf auth login`"
+
+
+def _refusal(source: str, part: str, error: Exception) -> Refused:
+    """What to say of an error in a loading library; a damaged or foreign file may make it raise anything."""
+    # torch reports a failed allocation on the CPU as a plain RuntimeError.
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return Refused(f"out of memory while loading {source}: try --dtype bfloat16 or a smaller model")
+    if "trust_remote_code" in str(error):
+        return Refused(
+            f"{source} needs code of its own to run, which is never executed here: choose another model"
+        )
+    return Refused(
+        f"{part}{source} cannot be loaded, it is damaged or of an unknown kind: {_first_line(error)}"
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -132,9 +132,7 @@ def conditions(anatomy: Anatomy, micro_batch: int) -> dict[str, str | int]:
     """What beside recipe, calibration and weights decides every last bit of a result."""
     weight = anatomy.layers[0].stored
     return {
-        "device": torch.cuda.get_device_name(weight.device)
-        if weight.is_cuda
-        else platform.machine() + " CPU",
+        "device": torch.cuda.get_device_name(weight.device) if weight.is_cuda else _processor(),
         "dtype": str(weight.dtype).removeprefix("torch."),
         "micro_batch": micro_batch,
         "threads": torch.get_num_threads(),

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # the command line's --help lists the scores and should not wait for torch
+    import torch
+    from torch import Tensor
 
-TINY = torch.finfo(torch.float32).tiny
+TINY = 1e-38
+"""In place of a sum of zeros, so that a share of it is zero and not NaN."""
 
 
 def magnitude(weight: Tensor, norms: Tensor, generator: torch.Generator) -> Tensor:
@@ -38,6 +41,8 @@ def ria(weight: Tensor, norms: Tensor, generator: torch.Generator) -> Tensor:
 
 def random(weight: Tensor, norms: Tensor, generator: torch.Generator) -> Tensor:
     """Uniform noise: what any method must beat."""
+    import torch
+
     return torch.rand(weight.shape, generator=generator).to(weight.device)
 
 

@@ -15,10 +15,10 @@ from components.words import point
 from wanda_core import calibration, experiments, models
 from wanda_core.recipe import Recipe
 
-METHODS = ("magnitude", "wanda", "sparsegpt")
-SPARSITIES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-PATTERNS = ("2:4", "4:8")
-SHAPE = (16, 512)
+METHODS = ("magnitude", "wanda")
+SPARSITIES = (0.3, 0.5, 0.6)
+PATTERNS = ("2:4",)
+SHAPE = (8, 512)
 """Windows and tokens of a window, of calibration and evaluation alike."""
 NAME = "SmolLM2-135M-Instruct"
 

@@ -1,4 +1,4 @@
-"""Python imports this by itself when the folder is on its path: every look-up of a name but this machine's own fails."""
+"""Imported by Python itself when the folder is on its path: every look-up of a name but this machine's own fails."""
 
 import socket
 
