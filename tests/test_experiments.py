@@ -64,7 +64,9 @@ class Uniform(torch.nn.Module):
 
 @pytest.mark.parametrize("length", [2, POSITIONS, POSITIONS + 1, POSITIONS + 2, 2 * POSITIONS + 7])
 def test_every_position_counts_once(length: int) -> None:
-    assert perplexity(Uniform(), torch.zeros(2, length, dtype=torch.int64)).value == pytest.approx(257, rel=1e-5)
+    assert perplexity(Uniform(), torch.zeros(2, length, dtype=torch.int64)).value == pytest.approx(
+        257, rel=1e-5
+    )
 
 
 def test_one_window_has_no_interval() -> None:

@@ -69,6 +69,19 @@ def test_magnitude(perplexities: dict[tuple[str, int], float]) -> None:
     assert 480 < perplexities["magnitude", 0] < 495
 
 
+def test_a_truncated_gguf_file_is_one_line(
+    smollm2: Path, wikitext: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "half.gguf"
+    file.write_bytes(smollm2.read_bytes()[: smollm2.stat().st_size // 2])
+    out = tmp_path / "out"
+    assert main(["prune", str(file), "--calibration", str(wikitext), "--out", str(out)]) == 2
+    error = capfd.readouterr().err
+    assert "half.gguf cannot be loaded, it is damaged" in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def block_by_block(network: PreTrainedModel, tokens: Tensor, sparsity: float) -> list[dict[str, Tensor]]:
     """The procedure of the authors' code for a Llama: windows one by one, a running mean of squared norms."""
     hidden = [network.model.embed_tokens(window[None]) for window in tokens]

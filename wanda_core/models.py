@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ from huggingface_hub import errors as hub_errors
 from huggingface_hub import model_info, snapshot_download
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
+from tqdm import tqdm
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedModel,
+    modeling_gguf_pytorch_utils,
+)
 from transformers import logging as transformers_logging
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -234,6 +243,8 @@ def _load_gguf(source: str, target: _Target) -> LanguageModel:
         target.refuse_unfit(source, file.stat().st_size * 2 * dtype.itemsize)
     except Refused:
         target.refuse_unfit(source, _gguf_numel(file) * dtype.itemsize)
+    # Its bar, which knows no verbosity: on a terminal alone, as ours; elsewhere an error is one line.
+    modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=None)
     stat = file.stat()
     fingerprint = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns} {dtype}".encode()).hexdigest()
     named = {"gguf_file": file.name}

@@ -25,7 +25,7 @@ VOCABULARY = 2048
 BATCH = 4
 STEPS = 2400
 WARMUP = 200
-PEAK_RATE = 3e-3
+PEAK_RATE = 2e-3
 # Stories come in runs of one kind, so that a window shows whether an end mark or a blank line is between them.
 RUN = 8
 BLANK_LINE_SHARE = 0.3

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
+from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -28,6 +29,7 @@ from wanda_core.prune import prune
 from wanda_core.pruning import Pruning
 
 MICRO_BATCHES = (1, 2, 4)
+Result = TypeVar("Result")
 
 
 def main() -> None:
@@ -86,7 +88,8 @@ def fastest(what: str, work: Callable[[int], object]) -> int:
     return min(seconds, key=seconds.__getitem__)
 
 
-def timed[Result](work: Callable[[], Result]) -> tuple[float, float, Result]:
+def timed(work: Callable[[], Result]) -> tuple[float, float, Result]:
+    """Wall time, processor time and what `work` returns."""
     wall, processor = perf_counter(), process_time()
     result = work()
     return perf_counter() - wall, process_time() - processor, result
