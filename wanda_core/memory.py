@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import psutil
 import torch
 
 from wanda_core.errors import Refused
-from wanda_core.layers import Anatomy
+from wanda_core.layers import Anatomy, ExpertLayer
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -44,7 +45,11 @@ def walk_bytes(
     """
     element = anatomy.layers[0].stored.element_size()
     hidden = anatomy.layers[0].weight.shape[1]
-    widest = max(max(layer.weight.shape) for layer in anatomy.layers)
+    # Each token goes through several experts.
+    routes = getattr(anatomy.decoder.config, "num_experts_per_tok", 1)
+    widest = max(
+        max(layer.weight.shape) * (routes if isinstance(layer, ExpertLayer) else 1) for layer in anatomy.layers
+    )
     parked = {"layer": 2 * hidden + 2 * widest, "block": 2 * hidden, "dense": 0}[schedule]
     running = 6 * hidden + 4 * widest
     largest = max(layer.stored.numel() for layer in anatomy.layers)
@@ -52,7 +57,10 @@ def walk_bytes(
         sum(layer.stored.numel() for layer in anatomy.layers if layer.block == index)
         for index in range(len(anatomy.blocks))
     )
-    pruned = {"layer": largest, "block": largest_block, "dense": largest}[schedule] * element
+    together: Counter[tuple[int, str]] = Counter()  # all experts' matrices of a kind are decided at once
+    for layer in anatomy.layers:
+        together[layer.block, layer.kind] += layer.stored.numel()
+    pruned = {"layer": max(together.values()), "block": largest_block, "dense": largest}[schedule] * element
     deciding = largest * (3 * 4 + 2)  # weight, scores and their selection in float32; masks
     if gram:
         deciding += gram_bytes(anatomy, schedule)
