@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from conftest import tiny
 from torch import Tensor, nn
 
+from tests.conftest import tiny
 from wanda_core import Recipe, Refused, take_apart
 from wanda_core.allocation import owl_densities
 from wanda_core.layers import Anatomy

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from conftest import assert_untouched, snapshot
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from tests.conftest import assert_untouched, snapshot
 from wanda_core import Recipe, Refused, take_apart
 from wanda_core.decision import NO_TOKEN
 from wanda_core.experts import PROJECTIONS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import oracle
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hn
 from torch import Tensor
 
+from tests import oracle
 from wanda_core.masks import keep_highest, structured_mask, unstructured_mask
 from wanda_core.scores import SCORES
 

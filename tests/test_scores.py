@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
 import torch
 from torch import Tensor
 
+from tests import oracle
 from wanda_core import METHODS, Recipe
 from wanda_core.activations import InputStatistics
 from wanda_core.masks import structured_mask, unstructured_mask

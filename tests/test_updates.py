@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
 import torch
-from conftest import tiny
 from torch import Tensor
 
+from tests import oracle
+from tests.conftest import tiny
 from wanda_core import Recipe, Refused, take_apart
 from wanda_core.activations import WIDE, InputStatistics
 from wanda_core.changed import ChangedValues

@@ -48,7 +48,8 @@ def walk_bytes(
     # Each token goes through several experts.
     routes = getattr(anatomy.decoder.config, "num_experts_per_tok", 1)
     widest = max(
-        max(layer.weight.shape) * (routes if isinstance(layer, ExpertLayer) else 1) for layer in anatomy.layers
+        max(layer.weight.shape) * (routes if isinstance(layer, ExpertLayer) else 1)
+        for layer in anatomy.layers
     )
     parked = {"layer": 2 * hidden + 2 * widest, "block": 2 * hidden, "dense": 0}[schedule]
     running = 6 * hidden + 4 * widest
