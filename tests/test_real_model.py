@@ -85,33 +85,29 @@ def test_a_truncated_gguf_file_is_one_line(
 def block_by_block(
     network: PreTrainedModel, batches: tuple[Tensor, ...], sparsity: float
 ) -> list[dict[str, Tensor]]:
-    """The procedure of the authors' code for a Llama: batch by batch, a running mean of squared norms."""
+    """The procedure of the authors' code for a Llama: batch by batch, norms in float64."""
     hidden = [network.model.embed_tokens(batch) for batch in batches]
     positions = network.model.rotary_emb(hidden[0], torch.arange(batches[0].shape[1])[None])
     masks = []
     for dense, names in zip(network.model.layers, linear_layers(network), strict=True):
         block = copy.deepcopy(dense)
         copies = {name: block.get_submodule(name.split(".", 3)[3]) for name in names}
-        squares = {name: torch.zeros(layer.in_features) for name, layer in copies.items()}
+        squares = {name: torch.zeros(layer.in_features).double() for name, layer in copies.items()}
 
-        def add(name: str, inputs: Tensor, seen: int, squares: dict[str, Tensor] = squares) -> None:
-            windows = len(inputs)
-            squares[name] *= seen / (seen + windows)
-            squares[name] += inputs.flatten(0, 1).t().norm(dim=1) ** 2 / (seen + windows)
+        def add(name: str, inputs: Tensor, squares: dict[str, Tensor] = squares) -> None:
+            squares[name] += inputs.flatten(0, 1).double().square().sum(dim=0)
 
-        seen = 0
         for state in hidden:
             hooks = [
-                layer.register_forward_pre_hook(lambda _, args, n=name, s=seen, add=add: add(n, args[0], s))
+                layer.register_forward_pre_hook(lambda _, args, n=name, add=add: add(n, args[0]))
                 for name, layer in copies.items()
             ]
             block(state, position_embeddings=positions)
-            seen += len(state)
             for hook in hooks:
                 hook.remove()
         masks.append({})
         for name, layer in copies.items():
-            mask = keep_row_by_row(layer.weight.abs() * squares[name].sqrt(), sparsity)
+            mask = keep_row_by_row(layer.weight.abs() * squares[name].sqrt().float(), sparsity)
             layer.weight.data *= mask
             masks[-1][name] = mask
         hidden = [_tensor(block(state, position_embeddings=positions)) for state in hidden]
@@ -140,17 +136,15 @@ def test_block_schedule_gives_the_papers_masks(run, smollm2_model: LanguageModel
     assert tokens.shape == (16, 512)
 
     with torch.no_grad():
-        # In batches of the same size: a matrix product rounds otherwise with another number of rows, and from some
-        # ten blocks on that is seen in the masks.
+        # In batches of the same size: a matrix product rounds otherwise with another number of rows, and a tie that
+        # falls the other way is seen by all blocks after it.
         size = json.loads((out / "recipe.json").read_text())["conditions"]["micro_batch"]
         expected = block_by_block(smollm2_model.network, tokens.split(size), 0.5)
     weights = [sum(mask.numel() for mask in block.values()) for block in expected]
     differing = [sum(int((mask != masks[name]).sum()) for name, mask in block.items()) for block in expected]
     print(f"weights that differ, by block: {differing}; of {weights[0]:,} in each")
     assert sum(map(len, expected)) == len(masks)
-    # Wanted: 1 in 100,000 over ten blocks. Micro-batches round unlike single windows, and it feeds forward: measured
-    # 3.7 in 100,000 over ten blocks, none at all over the first six.
-    assert sum(differing[:6]) <= sum(weights[:6]) / 100_000
+    assert sum(differing[:10]) <= sum(weights[:10]) / 100_000
     assert sum(differing) <= sum(weights) * 5 / 1000
 
     written = load_file(out / "model.safetensors")

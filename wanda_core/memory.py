@@ -12,6 +12,10 @@ from wanda_core.errors import Refused
 from wanda_core.layers import Anatomy, ExpertLayer
 
 CGROUP = Path("/sys/fs/cgroup")
+LIBRARIES = 64 * 2**20
+"""Buffers and threads' stacks of the numerical libraries."""
+LARGEST_ON_HEAP = 32 * 2**20
+"""From this size on glibc maps every chunk for itself (DEFAULT_MMAP_THRESHOLD_MAX)."""
 
 
 def free_bytes(device: torch.device) -> int:
@@ -41,7 +45,8 @@ def walk_bytes(
     """Peak memory of a walk above the loaded model, in bytes; an upper estimate.
 
     Between two decisions a parked micro-batch holds, for each of its tokens: under `layer` the residual stream, the
-    layer's input and at most two results as wide as the widest layer; under `block` the residual stream alone.
+    layer's input and at most two results as wide as the widest layer; under `block` the residual stream alone. Half as
+    much again is what measurements show, see tests/benchmarks/scaling.py.
     """
     element = anatomy.layers[0].stored.element_size()
     hidden = anatomy.layers[0].weight.shape[1]
@@ -51,7 +56,7 @@ def walk_bytes(
         max(layer.weight.shape) * (routes if isinstance(layer, ExpertLayer) else 1)
         for layer in anatomy.layers
     )
-    parked = {"layer": 2 * hidden + 2 * widest, "block": 2 * hidden, "dense": 0}[schedule]
+    parked = {"layer": 3 * hidden + 3 * widest, "block": 3 * hidden, "dense": 0}[schedule]
     running = 6 * hidden + 4 * widest
     largest = max(layer.stored.numel() for layer in anatomy.layers)
     largest_block = max(
@@ -65,7 +70,17 @@ def walk_bytes(
     deciding = largest * (3 * 4 + 2)  # weight, scores and their selection in float32; masks
     if gram:
         deciding += gram_bytes(anatomy, schedule)
-    return samples * length * parked * element + micro_batch * length * running * 4 + pruned + deciding
+    tokens = samples * length * parked * element + micro_batch * length * running * 4
+    return LIBRARIES + tokens + pruned + deciding + _heap_bytes(anatomy)
+
+
+def _heap_bytes(anatomy: Anatomy) -> int:
+    """What the C library's heap keeps of the matrices it lent out, layer after layer: small objects that stay, such as
+    masks, lie between them. Handing it back would cost a tenth of the walk. Larger chunks do not come from the heap."""
+    if anatomy.layers[0].stored.device.type != "cpu":
+        return 0
+    matrices = [4 * layer.stored.numel() for layer in anatomy.layers]
+    return sum(3 * size // 2 for size in matrices if size < LARGEST_ON_HEAP)
 
 
 def gram_bytes(anatomy: Anatomy, schedule: str) -> int:
