@@ -10,9 +10,12 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 
-from components import measure, recipe_panel, results, run
+from components import follow, recipe_panel, results
+from components.job import check_panel
+from components.measure import Measure
 from components.request_limit import RequestLimit
 from components.settings import ASSETS, LIMITS
+from components.subject import warm_up
 from components.worker import Worker
 
 THEME = gr.themes.Default(primary_hue="blue").set(
@@ -39,14 +42,30 @@ def build(sources: list[str]) -> gr.Blocks:
     Args:
         sources: models on offer beside those of the Hub.
     """
+    worker = Worker()
     with gr.Blocks(title="Wanda Lab", fill_width=True, analytics_enabled=False) as demo:
         gr.Markdown(INTRODUCTION, elem_id="introduction")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=300, elem_id="recipe"):
                 panel = recipe_panel.build(sources)
-            with gr.Column(scale=5, min_width=320, elem_id="views"):
+            with (
+                gr.Column(scale=5, min_width=320, elem_id="views"),
+                gr.Tabs(elem_id="tabs"),
+                gr.Tab("Results", id="results"),
+            ):
                 view = results.build()
-        run.connect(demo, panel, view, sources, Worker())
+        follow.on_click(
+            worker,
+            run=panel.run,
+            stop=panel.stop,
+            status_line=panel.status_line,
+            inputs=panel.inputs,
+            outputs=view.all(),
+            make_job=lambda source, *values: Measure(*check_panel(source, sources, *values)),
+            update=results.update,
+            api_name="run",
+        )
+        demo.unload(follow.leave_by(worker))
     return demo.queue(max_size=4 * LIMITS.waiting)
 
 
@@ -68,7 +87,7 @@ def main() -> None:
         max_file_size=LIMITS.request_bytes,
         app_kwargs={"middleware": [RequestLimit.sized(LIMITS.request_bytes)]},
     )
-    measure.warm_up()
+    warm_up()
     demo.block_thread()
 
 

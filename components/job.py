@@ -26,8 +26,8 @@ PATTERNS = ("unstructured", "2:4", "4:8")
 
 
 @dataclass(frozen=True)
-class Job:
-    """One run: a model, two texts, and the recipes to measure."""
+class Setup:
+    """A model, two texts, and the windows to take of them."""
 
     source: str
     calibration: str
@@ -39,10 +39,9 @@ class Job:
     windows: int
     eval_length: int
     seed: int
-    recipes: tuple[Recipe, ...]
 
 
-def check_job(
+def check_panel(
     source: object,
     known_sources: Sequence[str],
     calibration: object,
@@ -56,8 +55,8 @@ def check_job(
     windows: object,
     schedule: object,
     seed: object,
-) -> Job:
-    """A job from what the page sends.
+) -> tuple[Setup, tuple[Recipe, ...]]:
+    """What the recipe panel asks for, from what the page sends.
 
     Args:
         known_sources: models offered beside those of the Hub.
@@ -78,12 +77,12 @@ def check_job(
         raise Refused(
             f"your text has {len(own):,} characters, {LIMITS.text_characters:,} are allowed: shorten it"
         )
-    length = _whole("Tokens per window", length, 16, LIMITS.length)
+    length = whole("Tokens per window", length, 16, LIMITS.length)
     most = LIMITS.tokens // length
-    samples = _whole("Calibration windows", samples, 1, most)
-    windows = _whole("Evaluation windows", windows, 1, most)
-    seed = _whole("Seed", seed, 0, 2**31 - 1)
-    return Job(
+    samples = whole("Calibration windows", samples, 1, most)
+    windows = whole("Evaluation windows", windows, 1, most)
+    seed = whole("Seed", seed, 0, 2**31 - 1)
+    setup = Setup(
         source=_source(source, known_sources),
         calibration=calibration,
         evaluation=evaluation,
@@ -93,8 +92,8 @@ def check_job(
         windows=windows,
         eval_length=length,
         seed=seed,
-        recipes=_recipes(methods, percent, pattern, schedule, seed),
     )
+    return setup, _recipes(methods, percent, pattern, schedule, seed)
 
 
 def _source(source: object, known: Sequence[str]) -> str:
@@ -128,7 +127,7 @@ def _recipes(
     )
 
 
-def _whole(what: str, value: object, least: int, most: int) -> int:
+def whole(what: str, value: object, least: int, most: int) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:

@@ -1,33 +1,21 @@
-"""The heavy work of a run, as a stream of events; the same code beside the page and in ZeroGPU's forked process.
-
-Loaded models and finished results are kept here, in the process that computes: on ZeroGPU that is not the page's.
-"""
+"""A run: perplexities of the dense model and of every recipe, as they are measured."""
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from queue import SimpleQueue
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from components.job import Job
-from components.settings import ASSETS, LIMITS
+from components.engine import Job, Progress, Put
+from components.job import Setup
+from components.settings import LIMITS
 from components.store import Store
-from wanda_core.errors import Refused, Stopped
+from components.subject import Subject, keep_pruning, kept_pruning, prepare
+from wanda_core.errors import Refused
+from wanda_core.recipe import Recipe
 
-ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
-
-
-@dataclass
-class Progress:
-    """Where the work is."""
-
-    doing: str
-    share: float
-    """Of the whole run, 0 to 1; a rough guide, as not all its parts take equally long."""
+SECONDS_BETWEEN_EVENTS = 0.1
 
 
 @dataclass
@@ -40,146 +28,81 @@ class Outcome:
     """For each pruned row, by `point_name`: block, kind, sparsity and error of every layer."""
 
 
-@dataclass
-class Failure:
-    """Why the run as a whole ended early."""
-
-    message: str
+_rows: Store[dict[str, Any]] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
+"""Measured rows, by weights, tokens and recipe: thirty students pressing the same Run compute it once."""
+ROW_BYTES = 1000
 
 
-Event = Progress | Outcome | Failure
+@dataclass(frozen=True)
+class Measure(Job):
+    """Measure the dense model and every recipe."""
 
-_models: Store[Any] = Store(LIMITS.shared_bytes, seconds=float("inf"))
-_results: Store[tuple[dict[str, Any], Any]] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
-_loading = threading.Lock()
-"""Two loads at a time disturb each other: transformers switches to the meta device for all threads meanwhile."""
-_heavy = threading.Lock()
-"""Held by whoever computes: pruning and evaluation point the shared model at other weights for a while."""
+    setup: Setup
+    recipes: tuple[Recipe, ...]
 
+    @property
+    def gpu_seconds(self) -> float:
+        return 30 + 15 * len(self.recipes)
 
-def measure(job: Job) -> Iterator[Event]:
-    """Run a job. Closing the generator stops the work at the next layer and leaves the models as they were."""
-    events: SimpleQueue[Event | None] = SimpleQueue()
-    stop = threading.Event()
+    def compute(self, put: Put, stop: threading.Event) -> None:
+        from wanda_core import experiments
 
-    def work() -> None:
-        try:
-            with _heavy:
-                _compute(job, events.put, stop)
-        except Refused as error:
-            events.put(Failure(str(error)))
-        except Stopped:
-            pass
-        except Exception as error:
-            import torch
+        subject = prepare(self.setup, put)
+        outcome = Outcome(subject.protocol)
+        planned = [None, *self.recipes]
+        known = [row for recipe in planned if (row := _known_row(subject, recipe))]
+        began, last = monotonic(), 0.0
 
-            if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(
-                error
-            ):
-                events.put(Failure("out of memory: take a smaller model, fewer windows or a smaller window"))
-            else:
-                events.put(Failure(f"this should not happen ({type(error).__name__}): please report it"))
-                raise
-        finally:
-            events.put(None)
+        def on_progress(doing: str, share: float, where: str) -> None:
+            nonlocal last
+            if monotonic() - began > LIMITS.seconds:
+                raise Refused(
+                    f"longer than the {LIMITS.seconds:.0f} s a run may take here: take fewer or shorter windows"
+                )
+            if monotonic() - last > SECONDS_BETWEEN_EVENTS:
+                last = monotonic()
+                pruning = doing.startswith("pruning")
+                # Dense is one evaluation; every recipe is a pruning and an evaluation.
+                done = 2 * len(outcome.rows) - bool(outcome.rows) + (bool(outcome.rows) and not pruning)
+                put(Progress(f"{doing.capitalize()}: {where}", (done + share) / (1 + 2 * len(self.recipes))))
 
-    thread = threading.Thread(target=work, name="measure")
-    thread.start()
-    try:
-        while (event := events.get()) is not None:
-            yield event
-    finally:
-        stop.set()
-        thread.join()
+        def on_row(row: dict[str, Any], pruning: Any) -> None:
+            recipe = planned[len(outcome.rows)]
+            if pruning is not None:
+                keep_pruning(subject, pruning)
+            elif recipe is not None:
+                pruning = kept_pruning(subject, recipe)
+            if row["error"] is None:
+                _rows.put(_row_key(subject, recipe), row, ROW_BYTES)
+            outcome.rows.append(row)
+            if pruning is not None:
+                outcome.layers[point_name(recipe)] = layer_figures(pruning)
+            put(Outcome(outcome.protocol, list(outcome.rows), dict(outcome.layers)))
 
-
-if ZERO_GPU:
-    import spaces
-
-    measure = spaces.GPU(duration=lambda job: min(120, 30 + 15 * len(job.recipes)))(measure)
-
-
-def _compute(job: Job, put: Callable[[Event], None], stop: threading.Event) -> None:
-    from wanda_core import calibration, experiments
-
-    put(Progress("Loading the model", 0.0))
-    model = shared_model(job.source)
-    _check_context(model, job)
-    put(Progress("Reading the texts", 0.02))
-    evaluation = _read(job.evaluation, "evaluation", job)
-    text = _read(job.calibration, "calibration", job)
-    windows = calibration.evaluation_windows(
-        calibration.encode(evaluation.text, model.tokenizer), job.windows, job.eval_length
-    )
-    after = windows.numel() if text.source == evaluation.source else 0
-    tokens = calibration.calibration_windows(
-        calibration.encode(text.text, model.tokenizer), job.samples, job.length, job.seed, after
-    )
-    texts = {
-        "calibration": text.name,
-        "calibration_after": after,
-        "seed": job.seed,
-        "evaluation": evaluation.name,
-    }
-    outcome = Outcome(experiments.protocol(model, tokens, windows, texts))
-    base = (model.fingerprint, outcome.protocol["calibration_sha256"], outcome.protocol["evaluation_sha256"])
-    keys = {point_name(None): base[::2], **{point_name(recipe): (*base, recipe) for recipe in job.recipes}}
-    kept = {name: found for name, key in keys.items() if (found := _results.get(key))}
-    began, last = monotonic(), 0.0
-
-    def on_progress(doing: str, share: float, where: str) -> None:
-        nonlocal last
-        if monotonic() - began > LIMITS.seconds:
-            raise Refused(
-                f"longer than the {LIMITS.seconds:.0f} s a run may take here: take fewer or shorter windows"
-            )
-        if monotonic() - last > 0.1:
-            last = monotonic()
-            pruning = doing.startswith("pruning")
-            # Dense is one evaluation; every recipe is a pruning and an evaluation.
-            steps_done = 2 * len(outcome.rows) - bool(outcome.rows) + (bool(outcome.rows) and not pruning)
-            put(Progress(f"{doing.capitalize()}: {where}", (steps_done + share) / (1 + 2 * len(job.recipes))))
-
-    def on_row(row: dict[str, Any], pruning: Any) -> None:
-        recipe = None if not outcome.rows else job.recipes[len(outcome.rows) - 1]
-        name = point_name(recipe)
-        if pruning is None and name in kept:
-            pruning = kept[name][1]
-        elif row["error"] is None:
-            _results.put(keys[name], (row, pruning), 1000 + (pruning.nbytes if pruning else 0))
-        outcome.rows.append(row)
-        if pruning is not None:
-            outcome.layers[name] = layer_figures(pruning)
-        put(Outcome(outcome.protocol, list(outcome.rows), dict(outcome.layers)))
-
-    experiments.compare(
-        model,
-        tokens,
-        windows,
-        job.recipes,
-        known=[row for row, _ in kept.values()],
-        on_row=on_row,
-        on_progress=on_progress,
-        stop=stop,
-    )
+        experiments.compare(
+            subject.model,
+            subject.tokens,
+            subject.windows,
+            self.recipes,
+            known=known,
+            on_row=on_row,
+            on_progress=on_progress,
+            stop=stop,
+        )
 
 
-def shared_model(source: str) -> Any:
-    """The loaded model, dense and read-only, shared by everybody."""
-    from wanda_core import models
-
-    with _loading:
-        model = _models.get(source)
-        if model is None:
-            model = models.load(source, most_bytes=LIMITS.model_bytes)
-            _models.put(source, model, sum(p.numel() * p.element_size() for p in model.network.parameters()))
-        return model
+def _row_key(subject: Subject, recipe: Recipe | None) -> tuple[Any, ...]:
+    evaluation = subject.protocol["evaluation_sha256"]
+    if recipe is None:
+        return (subject.model.fingerprint, evaluation)
+    return (*subject.key(recipe), evaluation)
 
 
-def warm_up() -> None:
-    """Load the built-in model before the first visitor asks; not on ZeroGPU, where another process computes."""
-    if not ZERO_GPU:
-        threading.Thread(target=shared_model, args=("pocket",), name="warm-up", daemon=True).start()
+def _known_row(subject: Subject, recipe: Recipe | None) -> dict[str, Any] | None:
+    """The row of an earlier run, as long as its pruning is kept, too: the page shows both."""
+    if recipe is not None and kept_pruning(subject, recipe) is None:
+        return None
+    return _rows.get(_row_key(subject, recipe))
 
 
 def point_name(recipe: Any) -> str:
@@ -195,22 +118,3 @@ def layer_figures(pruning: Any) -> list[dict[str, Any]]:
         {"block": r.block, "kind": r.kind, "sparsity": round(r.sparsity, 5), "error": round(r.error, 5)}
         for r in pruning.reports
     ]
-
-
-def _check_context(model: Any, job: Job) -> None:
-    if model.context and job.length > model.context:
-        raise Refused(
-            f"{job.source} reads at most {model.context:,} tokens at a time: lower Tokens per window to that"
-        )
-
-
-def _read(name: str, role: str, job: Job) -> Any:
-    """The text of that name for calibration or evaluation."""
-    from wanda_core.calibration import Text, read_text
-
-    if name == "stories":
-        text = read_text(str(ASSETS / "pocket" / f"{role}.txt"), role)
-        return replace(text, name=f"the built-in stories ({role} part)")
-    if name == "own":
-        return Text("your own text", job.own_text, "own")
-    return read_text(name, role, characters=8 * LIMITS.tokens)

@@ -8,6 +8,7 @@ from html import escape
 
 import gradio as gr
 
+from components import status
 from components.job import PATTERNS, TEXTS
 from components.settings import LIMITS
 from components.words import HINTS, NAMES, name
@@ -24,12 +25,12 @@ HUB_MODELS = (
 
 @dataclass
 class RecipePanel:
-    """The inputs, in the order of `job.check_job`, and what goes with them."""
+    """The inputs, in the order of `job.check_panel` with the source first, and what goes with them."""
 
     inputs: list[gr.components.Component]
     run: gr.Button
     stop: gr.Button
-    status: gr.HTML
+    status_line: gr.HTML
 
 
 def build(sources: Sequence[str]) -> RecipePanel:
@@ -109,7 +110,7 @@ def build(sources: Sequence[str]) -> RecipePanel:
     with gr.Row(elem_id="buttons"):
         run = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
         stop = gr.Button("Stop", interactive=False, min_width=100, elem_id="stop")
-    status = gr.HTML(ready(), elem_id="status")
+    status_line = gr.HTML(status.ready("Ready. The default run takes a few seconds."), elem_id="status")
 
     def show_own(*chosen: str) -> dict:
         return gr.update(visible="own" in chosen)
@@ -137,30 +138,4 @@ def build(sources: Sequence[str]) -> RecipePanel:
         schedule,
         seed,
     ]
-    return RecipePanel(inputs, run, stop, status)
-
-
-def ready() -> str:
-    return '<p class="status" role="status">Ready. The default run takes a few seconds.</p>'
-
-
-def waiting(place: int) -> str:
-    runs = "1 run is" if place == 1 else f"{place} runs are"
-    return f'<p class="status" role="status">In the queue: {runs} before yours.</p>'
-
-
-def working(doing: str, share: float, left: str) -> str:
-    """A progress bar with what is being done and the time left."""
-    return (
-        f'<div class="status" role="status"><progress value="{share:.3f}" max="1" aria-label="Progress"></progress>'
-        f"<p>{escape(doing)}<br><span>{escape(left)}</span></p></div>"
-    )
-
-
-def done(message: str) -> str:
-    return f'<p class="status" role="status">{escape(message)}</p>'
-
-
-def failed(message: str) -> str:
-    """Why it did not work and what to do, where the eye is."""
-    return f'<p class="status failed" role="alert">{escape(message[:1].upper() + message[1:])}.</p>'
+    return RecipePanel(inputs, run, stop, status_line)

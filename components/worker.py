@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
-from components.job import Job
-from components.measure import Event, Outcome, Progress, measure
+from components.engine import Event, Failure, Job, Progress, carry_out
 from components.settings import LIMITS
 from wanda_core.errors import Refused
 
@@ -24,7 +24,8 @@ class Task:
     """Of the visitor's request: ZeroGPU books the time on it."""
     visitors: set[str] = field(default_factory=set)
     progress: Progress | None = None
-    outcome: Outcome | None = None
+    outcome: Any = None
+    """What the job has found so far."""
     failure: str | None = None
     started: float | None = None
     over: bool = False
@@ -45,7 +46,7 @@ class Worker:
     """
 
     def __init__(
-        self, work: Callable[[Job], Iterator[Event]] = measure, waiting: int = LIMITS.waiting
+        self, work: Callable[[Job], Iterator[Event]] = carry_out, waiting: int = LIMITS.waiting
     ) -> None:
         self._work = work
         self._most = waiting
@@ -111,10 +112,10 @@ class Worker:
                     break
                 if isinstance(event, Progress):
                     task.progress = event
-                elif isinstance(event, Outcome):
-                    task.outcome = event
-                else:
+                elif isinstance(event, Failure):
                     task.failure = event.message
+                else:
+                    task.outcome = event
         except Exception as error:  # a GPU that was not granted or taken away; the queue goes on
             task.failure = f"the run broke off: {str(error)[:200] or type(error).__name__}"
         finally:

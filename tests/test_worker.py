@@ -10,17 +10,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from components.job import Job, check_job
-from components.measure import Event, Outcome, Progress, measure, shared_model
+from components.engine import Event, Progress, carry_out
+from components.job import check_panel
+from components.measure import Measure, Outcome
 from components.store import Store
+from components.subject import shared_model
 from components.worker import Task, Worker
 from wanda_core.errors import Refused
 
 PAGE = ("stories", "stories", "", ["magnitude", "wanda"], 50, "unstructured", 4, 64, 4, "layer", 0)
 
 
-def job(**changes: object) -> Job:
-    return replace(check_job("pocket", ["pocket"], *PAGE), **changes)
+def job(**changes: object) -> Measure:
+    setup, recipes = check_panel("pocket", ["pocket"], *PAGE)
+    return Measure(replace(setup, **changes), recipes)
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -38,17 +41,17 @@ class Gate:
     """Work that waits to be let go, to see what the queue does meanwhile."""
 
     def __init__(self) -> None:
-        self.begun: list[Job] = []
-        self.closed: list[Job] = []
+        self.begun: list[Measure] = []
+        self.closed: list[Measure] = []
         self.open = threading.Event()
 
-    def __call__(self, asked: Job) -> Iterator[Event]:
+    def __call__(self, asked: Measure) -> Iterator[Event]:
         self.begun.append(asked)
         try:
             while not self.open.is_set():
                 yield Progress("waiting", 0.5)
                 time.sleep(0.005)
-            yield Outcome(rows=[{"seed": asked.seed}])
+            yield Outcome(rows=[{"seed": asked.setup.seed}])
         finally:
             self.closed.append(asked)
 
@@ -76,7 +79,7 @@ def test_places_in_the_queue_and_its_bound() -> None:
     assert worker.place(third) == 1
     gate.open.set()
     until(lambda: third.over)
-    assert [asked.seed for asked in gate.begun] == [1, 3]
+    assert [asked.setup.seed for asked in gate.begun] == [1, 3]
     assert third.outcome.rows == [{"seed": 3}]
 
 
@@ -113,14 +116,14 @@ def test_after_a_stop_the_next_run_is_as_from_a_fresh_start() -> None:
     until(lambda: bool(task.progress and task.progress.share > 0.2))
     again = worker.join("visitor", job(seed=5))
     until(lambda: again.over)
-    fresh = [event for event in measure(job(seed=5)) if isinstance(event, Outcome)][-1]
+    fresh = [event for event in carry_out(job(seed=5)) if isinstance(event, Outcome)][-1]
     assert rows_of(again) == [(row["method"], row["perplexity"]) for row in fresh.rows]
     assert len(again.outcome.rows) == 3
 
 
 def test_a_finished_point_is_remembered() -> None:
-    def outcome(asked: Job) -> Outcome:
-        return [event for event in measure(asked) if isinstance(event, Outcome)][-1]
+    def outcome(asked: Measure) -> Outcome:
+        return [event for event in carry_out(asked) if isinstance(event, Outcome)][-1]
 
     first = outcome(job(seed=11))
     second = outcome(job(seed=11))

@@ -1,0 +1,105 @@
+"""Heavy work, one thing at a time; the same code beside the page and in ZeroGPU's forked process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+from wanda_core.errors import Refused, Stopped
+
+ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
+ZERO_GPU_SECONDS = 120
+"""What an anonymous visitor has in a day."""
+
+
+@dataclass
+class Progress:
+    """Where the work is."""
+
+    doing: str
+    share: float
+    """Of the whole job, 0 to 1; a rough guide, as not all its parts take equally long."""
+
+
+@dataclass
+class Failure:
+    """Why the job as a whole ended early."""
+
+    message: str
+
+
+Event = Progress | Failure | Any
+"""Anything else is what the job has found so far, whole: the last one counts."""
+Put = Callable[[Event], None]
+
+
+class Job(ABC):
+    """Heavy work that a visitor asks for: a frozen dataclass of plain values that were checked. Equal jobs are computed
+    once, and a job can be sent to another process."""
+
+    @property
+    def gpu_seconds(self) -> float:
+        """Time to book on ZeroGPU."""
+        return 60
+
+    @abstractmethod
+    def compute(self, put: Put, stop: threading.Event) -> None:
+        """Do the work, alone on the machine.
+
+        Args:
+            put: takes events, at least one for each layer or token.
+            stop: once it is set, end soon with `Stopped`.
+        """
+
+
+_heavy = threading.Lock()
+"""Held by whoever computes: pruning and evaluation point the shared model at other weights for a while."""
+
+
+def carry_out(job: Job) -> Iterator[Event]:
+    """Do a job. Closing the generator stops the work at the next layer and leaves the models as they were."""
+    events: SimpleQueue[Event | None] = SimpleQueue()
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            with _heavy:
+                job.compute(events.put, stop)
+        except Refused as error:
+            events.put(Failure(str(error)))
+        except Stopped:
+            pass
+        except Exception as error:
+            if not is_out_of_memory(error):
+                events.put(Failure(f"this should not happen ({type(error).__name__}): please report it"))
+                raise
+            events.put(Failure("out of memory: take a smaller model, fewer windows or a smaller window"))
+        finally:
+            events.put(None)
+
+    thread = threading.Thread(target=work, name="work")
+    thread.start()
+    try:
+        while (event := events.get()) is not None:
+            yield event
+    finally:
+        stop.set()
+        thread.join()
+
+
+if ZERO_GPU:
+    import spaces
+
+    carry_out = spaces.GPU(duration=lambda job: min(ZERO_GPU_SECONDS, job.gpu_seconds))(carry_out)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; torch reports a failed allocation on the CPU as a plain RuntimeError."""
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
