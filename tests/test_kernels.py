@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from wanda_core.errors import Refused
 from wanda_core.kernels import cpu
-from wanda_core.kernels.cpu import TiledTwoFour
+from wanda_core.kernels.cpu import Tiled, TiledDense, TiledMasked, TiledTwoFour
 from wanda_core.kernels.formats import Masked, TwoFour, is_two_four
 
+Kind = Callable[[Tensor, Tensor], Tiled]
 SHAPES = [(32, 4), (1, 8), (33, 12), (31, 576), (192, 576), (100, 1540), (576, 1536), (2050, 1024)]
 
 
@@ -38,6 +40,19 @@ def assert_close_to_exact(outputs: Tensor, weight: Tensor, inputs: Tensor) -> No
     scale = inputs.double().abs().numpy() @ weight.double().abs().numpy().T
     error = np.abs(outputs.double().numpy() - exact)
     assert (error <= 1e-6 * scale).all(), (error / np.maximum(scale, 1e-300)).max()
+
+
+KINDS: dict[str, Kind] = {
+    "dense": lambda weight, _: TiledDense(weight),
+    "2:4": lambda weight, mask: TiledTwoFour(TwoFour.pack(weight, mask)),
+    "bitmask": lambda weight, mask: TiledMasked(Masked.pack(weight, mask)),
+}
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """A way to lay a weight out."""
+    return KINDS[request.param]
 
 
 @pytest.fixture(params=[1, 2])
@@ -95,24 +110,24 @@ def test_what_is_not_two_four_is_refused(mask: list[list[int]]) -> None:
 
 @pytest.mark.parametrize("tokens", [1, 2, 5, cpu.FEW, cpu.FEW + 1, 40])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_product(shape: tuple[int, int], tokens: int, threads: int) -> None:
+def test_product(kind: Kind, shape: tuple[int, int], tokens: int, threads: int) -> None:
     weight, mask = pruned(*shape)
     inputs = torch.randn(tokens, shape[1], generator=torch.Generator().manual_seed(1))
-    tiled = TiledTwoFour(TwoFour.pack(weight, mask))
+    tiled = kind(weight, mask)
     assert_close_to_exact(tiled.linear(inputs), weight, inputs)
-    assert tiled.unpack().equal(weight)
+    assert tiled.transposed().equal(weight.t())
 
 
-def test_product_of_what_only_adds_up(threads: int) -> None:
+def test_product_of_what_only_adds_up(kind: Kind, threads: int) -> None:
     """No two terms cancel, so that rounding errors are as large as they get."""
     weight, mask = pruned(64, 11008, positive=True)
     inputs = torch.rand(1, 11008)
-    assert_close_to_exact(TiledTwoFour(TwoFour.pack(weight, mask)).linear(inputs), weight, inputs)
+    assert_close_to_exact(kind(weight, mask).linear(inputs), weight, inputs)
 
 
-def test_product_of_inputs_that_are_views(threads: int) -> None:
+def test_product_of_inputs_that_are_views(kind: Kind, threads: int) -> None:
     weight, mask = pruned(96, 64)
-    tiled = TiledTwoFour(TwoFour.pack(weight, mask))
+    tiled = kind(weight, mask)
     for inputs in (torch.randn(64, 3).t(), torch.randn(3, 128)[:, ::2], torch.randn(1, 64).expand(3, 64)):
         assert_close_to_exact(tiled.linear(inputs), weight, inputs)
     batch = torch.randn(2, 3, 64)
@@ -120,10 +135,10 @@ def test_product_of_inputs_that_are_views(threads: int) -> None:
     assert_close_to_exact(tiled.linear(batch).view(6, 96), weight, batch.view(6, 64))
 
 
-def test_two_requests_at_once() -> None:
+def test_two_requests_at_once(kind: Kind) -> None:
     """The parallel kernel from several threads, which numba's layer alone does not survive."""
     weight, mask = pruned(2048, 1024)
-    tiled = TiledTwoFour(TwoFour.pack(weight, mask))
+    tiled = kind(weight, mask)
     assert tiled.shape[0] * tiled.shape[1] >= cpu.PARALLEL_FROM
     inputs = [torch.randn(1, 1024, generator=torch.Generator().manual_seed(i)) for i in range(4)]
     ready = threading.Barrier(4)
@@ -137,3 +152,16 @@ def test_two_requests_at_once() -> None:
             assert all(output.equal(outputs[0]) for output in outputs)
             assert_close_to_exact(outputs[0], weight, x)
     assert cpu.threading_layer() == "workqueue"
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.9, 1.0])
+def test_product_under_any_mask(sparsity: float, threads: int) -> None:
+    """Rows that keep nothing, rows that keep all, and widths that nothing divides."""
+    generator = torch.Generator().manual_seed(3)
+    for shape in ((1, 1), (45, 131), (70, 517)):
+        mask = torch.rand(shape, generator=generator) >= sparsity
+        weight = torch.randn(shape, generator=generator) * mask
+        inputs = torch.randn(2, shape[1], generator=generator)
+        tiled = TiledMasked(Masked.pack(weight, mask))
+        assert_close_to_exact(tiled.linear(inputs), weight, inputs)
+        assert tiled.transposed().equal(weight.t())
