@@ -62,8 +62,8 @@ def test_packed_computes_as_masked_dense(
     with pruning.applied(anatomy):
         expected = logits(network, tokens)
     with packed(anatomy, pruning) as how:
-        assert set(how.layers.values()) == {kernel}
-        assert how.layers.keys() == pruning.masks.keys()
+        assert set(how.kernels.values()) == {kernel}
+        assert how.kernels.keys() == pruning.masks.keys()
         # Tiny widths fill tiles of 32 rows only in part.
         assert how.nbytes >= 2.125 * sum(layer.stored.numel() for layer in anatomy.layers)
         for part in (tokens, tokens[:1, :4]):  # through the unpacked weight, and through the kernel
@@ -89,7 +89,7 @@ def test_what_no_kernel_takes_stays_masked_dense(llama: Anatomy, tokens: Tensor,
     with pruning.applied(llama):
         expected = llama.decoder(tokens).last_hidden_state
     with packed(llama, pruning) as how:
-        assert how.layers == {}
+        assert how.kernels == {}
         assert set(how.dense.values()) == {"without AVX-512 the CPU kernels take 2:4 masks only"}
         assert llama.decoder(tokens).last_hidden_state.equal(expected)
 
@@ -188,5 +188,5 @@ def test_cuda_model(tokens: Tensor) -> None:
     with pruning.applied(anatomy):
         expected = logits(network, tokens)
     with packed(anatomy, pruning) as how:
-        assert len(how.layers) == len(anatomy.layers)
+        assert len(how.kernels) == len(anatomy.layers)
         torch.testing.assert_close(logits(network, tokens), expected, rtol=1e-2, atol=1e-2)

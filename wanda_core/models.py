@@ -90,10 +90,8 @@ def load(
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     hub_logging.set_verbosity(hub_logging.CRITICAL)  # what goes wrong is said once, in what is raised
-    place = _device(device)
-    if dtype != "auto" and dtype not in DTYPES:
-        raise Refused(f"--dtype must be auto, {', '.join(DTYPES)}")
-    kind = DTYPES.get(dtype, torch.float32 if place.type == "cpu" else "auto")
+    place = device_named(device)
+    kind = dtype_named(dtype, torch.float32 if place.type == "cpu" else "auto")
     target = _Target(place, kind, most_bytes)
     if source.endswith(".gguf"):
         return _load_gguf(source, target)
@@ -124,7 +122,15 @@ class _Target:
             )
 
 
-def _device(name: str) -> torch.device:
+def dtype_named(name: str, default: torch.dtype | str) -> torch.dtype | str:
+    """The dtype of that name, or the default for `auto`; `Refused` where there is none."""
+    if name != "auto" and name not in DTYPES:
+        raise Refused(f"--dtype must be auto, {', '.join(DTYPES)}")
+    return DTYPES.get(name, default)
+
+
+def device_named(name: str) -> torch.device:
+    """The device of that name; `auto`: CUDA where there is one. `Refused` where this machine has no such device."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):

@@ -14,54 +14,70 @@ from wanda_core.kernels.formats import Masked, TwoFour, is_two_four
 from wanda_core.layers import Anatomy, ExpertLayer, Layer
 from wanda_core.pruning import Pruning
 
+Product = Callable[[Tensor], Tensor]
+"""(..., in_features) -> (..., out_features), without the bias."""
+
 
 @dataclass
 class Packed:
-    """How the layers compute while a model is packed."""
+    """The packed weights of one pruning of one model, beside the model's dense ones."""
 
-    layers: dict[str, str] = field(default_factory=dict)
-    """By layer name: the kernel that it computes with."""
+    pruning: Pruning
+    products: dict[str, Product] = field(default_factory=dict)
+    """By layer name, for the layers that a kernel takes."""
+    kernels: dict[str, str] = field(default_factory=dict)
+    """By layer name: the kernel's name, such as `2:4 numba`."""
     dense: dict[str, str] = field(default_factory=dict)
-    """By layer name: why it computes with its masked dense weight."""
+    """By layer name: why no kernel takes it; it computes with its masked dense weight."""
     nbytes: int = 0
-    """Memory that the packed weights take, beside the dense ones of the shared model."""
+    """Memory that the packed weights take."""
+
+    @contextmanager
+    def applied(self, anatomy: Anatomy) -> Iterator[None]:
+        """Let the model compute with the packed weights inside the `with`, with the dense ones after it."""
+        swapped = []
+        try:
+            for layer in anatomy.layers:
+                if layer.name in self.dense:
+                    layer.point_at(self.pruning.weight(layer))
+                elif layer.name in self.products:
+                    # An instance's attribute goes before its class's method: the module itself stays as it is.
+                    layer.module.forward = _forward(self.products[layer.name], layer.module.bias)
+                    swapped.append(layer.module)
+            yield
+        finally:
+            for module in swapped:
+                del module.forward
+            anatomy.restore()
+
+
+def pack(anatomy: Anatomy, pruning: Pruning) -> Packed:
+    """Pack every pruned layer that a kernel takes on this machine; the model is left as it is.
+
+    Float32 on a CPU goes through numba (compiled once for a machine, some seconds): 2:4 masks everywhere, others where
+    the processor has AVX-512. Float16 and bfloat16 on CUDA go through torch, 2:4 only.
+    """
+    result = Packed(pruning)
+    for layer in anatomy.layers:
+        if layer.name not in pruning.masks:
+            continue
+        mask = pruning.masks[layer.name].unpack()
+        if reason := why_not(layer, mask):
+            result.dense[layer.name] = reason
+            continue
+        product, kernel, size = _kernel(pruning.weight(layer), mask)
+        result.products[layer.name], result.kernels[layer.name] = product, kernel
+        result.nbytes += size
+    return result
 
 
 @contextmanager
 def packed(anatomy: Anatomy, pruning: Pruning) -> Iterator[Packed]:
-    """Let the model compute with packed weights inside the `with`, with the dense ones after it.
-
-    What it gives is that of the masked dense model up to rounding. No weight of the model is written. Float32 on a CPU
-    goes through numba (compiled once for a machine, some seconds): 2:4 everywhere, other masks where the processor has
-    AVX-512. Float16 and bfloat16 on CUDA go through torch, 2:4 only. Layers that no kernel takes compute with their
-    masked dense weight.
-
-    Raises:
-        Refused: the changed values of a layer cannot be read back.
-    """
-    result = Packed()
-    swapped = []
-    try:
-        for layer in anatomy.layers:
-            if layer.name not in pruning.masks:
-                continue
-            weight, mask = pruning.weight(layer), pruning.masks[layer.name].unpack()
-            reason = why_not(layer, mask)
-            if reason:
-                result.dense[layer.name] = reason
-                layer.point_at(weight)
-                continue
-            product, kernel, size = _kernel(weight, mask)
-            result.layers[layer.name] = kernel
-            result.nbytes += size
-            # An instance's attribute goes before its class's method: the module itself stays as it is.
-            layer.module.forward = _forward(product, layer.module.bias)
-            swapped.append(layer.module)
+    """Let the model compute with packed weights inside the `with`: what it gives is that of the masked dense model up
+    to rounding. No weight of the model is written. See `pack`."""
+    result = pack(anatomy, pruning)
+    with result.applied(anatomy):
         yield result
-    finally:
-        for module in swapped:
-            del module.forward
-        anatomy.restore()
 
 
 def why_not(layer: Layer, mask: Tensor) -> str:
@@ -90,7 +106,7 @@ def why_not_on_cpu(dtype: torch.dtype, two_four: bool) -> str:
     return ""
 
 
-def _kernel(weight: Tensor, mask: Tensor) -> tuple[Callable[[Tensor], Tensor], str, int]:
+def _kernel(weight: Tensor, mask: Tensor) -> tuple[Product, str, int]:
     """The product with a pruned weight, the name of its kernel, and the bytes it takes."""
     if weight.is_cuda:
         backend = cuda.first_backend(tuple(weight.shape), weight.dtype)
@@ -109,5 +125,5 @@ def _kernel(weight: Tensor, mask: Tensor) -> tuple[Callable[[Tensor], Tensor], s
     return tiled.linear, "bitmask numba", tiled.nbytes
 
 
-def _forward(product: Callable[[Tensor], Tensor], bias: Tensor | None) -> Callable[[Tensor], Tensor]:
+def _forward(product: Product, bias: Tensor | None) -> Product:
     return product if bias is None else lambda inputs: product(inputs) + bias
