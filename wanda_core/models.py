@@ -31,6 +31,8 @@ from wanda_core.layers import Anatomy, take_apart
 from wanda_core.memory import free_bytes, gigabytes
 
 POCKET = Path(__file__).parents[1] / "assets" / "pocket"
+PACKED = "packed.safetensors"
+"""The weights of an export without its zeros."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -344,7 +346,7 @@ def _numel(shape: list[int]) -> int:
 
 def _ours(file: str) -> bool:
     """What our own export puts beside the weights."""
-    return file in ("masks.safetensors", "calibration.safetensors")
+    return file in ("masks.safetensors", "calibration.safetensors", PACKED)
 
 
 def _gated(name: str) -> str:

@@ -30,7 +30,8 @@ def main() -> None:
     rows, packs = model_latency.measure_model(model, prunings, rounds=options.rounds)
     for row in rows:
         print(
-            f"{row['part']:8} {row['kernel']:13} {row['milliseconds']:8.1f} ms ({row['low']:.1f} to {row['high']:.1f})  "
+            f"{row['part']:8} {row['kernel']:13} {row['milliseconds']:8.1f} ms "
+            f"({row['low']:.1f} to {row['high']:.1f})  "
             f"{row['tokens_per_second']:7.1f} tokens/s  {row['times_dense']:.2f} x dense  "
             f"{row['bytes'] / 1e6:.0f} MB, bound {row['bound']:.2f} x"
         )
