@@ -146,7 +146,7 @@ def test_the_cards_example_keeps_the_zeros(model: LanguageModel, tokens: Tensor,
     card = (tmp_path / "out" / "README.md").read_text()
     code = card.split("```python\n")[1].split("```")[0]
     assert code.strip() == FINE_TUNE.strip()
-    assert len([line for line in code.splitlines() if line]) == 10
+    assert len([line for line in code.splitlines() if line]) <= 10
     names = {"FOLDER": str(tmp_path / "out")}
     exec(code, names)
     network, optimizer = names["model"], names["optimizer"]

@@ -25,10 +25,20 @@ def add_to(commands: Any) -> None:
     prune.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="new folder for the pruned model"
     )
+    prune.add_argument(
+        "--packed",
+        action="store_true",
+        help="write the weights without their zeros, for wanda_core.load_packed",
+    )
+    prune.add_argument(
+        "--push-to-hub",
+        metavar="OWNER/NAME",
+        help="then upload it as a new private model, with your own token",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    from wanda_core import calibration, export
+    from wanda_core import calibration, export, hub
     from wanda_core.prune import prune
     from wanda_core.recipe import Recipe
 
@@ -41,6 +51,8 @@ def run(options: argparse.Namespace) -> None:
         schedule=options.schedule,
         seed=options.seed,
     )
+    if options.push_to_hub is not None:
+        hub.check_name(options.push_to_hub)
     export.check_destination(options.out, 0)
     text = calibration.read_text(
         options.calibration, "calibration", characters(options.samples, options.length)
@@ -61,9 +73,11 @@ def run(options: argparse.Namespace) -> None:
         "seed": options.seed,
         "after": 0,
     }
-    export.export(model, pruning, tokens, drawn, options.out)
+    export.export(model, pruning, tokens, drawn, options.out, packed=options.packed)
     _print_layers(pruning)
     print(f"\n{options.out}: sparsity {pruning.sparsity:.2%} in {pruning.seconds['total']:.1f} s")
+    if options.push_to_hub is not None:
+        print(hub.push(options.out, options.push_to_hub))
 
 
 def _print_layers(pruning: Any) -> None:
