@@ -50,7 +50,7 @@ def build() -> SpeedView:
         stop = gr.Button("Stop", interactive=False, min_width=100, elem_id="speed-stop")
     status_line = gr.HTML(
         status.ready(
-            "Prunes 2:4 by the first chosen method, then times every layer's shape and the whole model, dense and packed."
+            "Prunes 2:4 by the first chosen method, then times the layers and the whole model, dense and packed."
         ),
         elem_id="speed-status",
     )
@@ -185,7 +185,7 @@ def _verdict(rows: list[dict[str, Any]]) -> str:
     pace = "faster" if ratio > 1.03 else "slower" if ratio < 0.97 else "no faster"
     return (
         f"Pruned 2:4 and packed, the model writes <b>{packed['tokens_per_second']:.3g} tokens per second, "
-        f"{ratio:.2f} times</b> the dense model's: <b>{pace}</b>. Reading fewer bytes alone would give {bound:.2f} times. "
+        f"{ratio:.2f} times</b> the dense model's: <b>{pace}</b>. Fewer bytes alone would give {bound:.2f} times. "
         "With zeros stored as zeros nothing is gained: they are read and multiplied like any other weight."
     )
 
@@ -209,7 +209,7 @@ def _sizes(sizes: dict[str, int]) -> str:
     return (
         '<h3>Is it smaller?</h3><div class="scroll" tabindex="0"><table class="results" id="size-table"><thead><tr>'
         "<th>Weights</th><th>Bytes</th><th>Of dense</th><th></th></tr></thead>"
-        f"<tbody>{body}</tbody></table></div><p class='hint'>Of the whole model pruned 2:4; its embeddings and norms stay "
+        f"<tbody>{body}</tbody></table></div><p class='hint'>Of the whole model pruned 2:4; embeddings and norms stay "
         "dense in every form. A file's header adds some kilobytes.</p>"
     )
 
@@ -226,7 +226,7 @@ def _protocol(protocol: dict[str, Any], recorded: bool) -> str:
     where = "Recorded" if recorded else "Measured"
     left = f" Left dense: {escape(protocol['left_dense'])}." if "left_dense" in protocol else ""
     return (
-        f'<div class="protocol"><p>{where} in interleaved rounds after a warm-up; medians, bars from quartile to quartile. '
+        f'<div class="protocol"><p>{where} in interleaved rounds after a warm-up; medians, whiskers at the quartiles. '
         f"Whole model: a prompt of 128 random tokens, then 24 tokens one after the other; pruned 2:4 by "
         f"{escape(name(protocol['method']))}, which does not matter for the speed; the 50% by magnitude.{left} "
         f"{escape(protocol['device'])}, {protocol['dtype']}, {protocol['threads']} threads, "
