@@ -22,7 +22,6 @@ from components.worker import Worker
 from wanda_core.errors import Refused
 
 RECORDED = ASSETS / "recorded" / "latency-smollm2-135m.json"
-CACHE = gr.DownloadButton.GRADIO_CACHE
 
 
 @dataclass
@@ -40,7 +39,7 @@ class SpeedView:
     export_status: gr.HTML
     exported: list[gr.components.Component]
     """In the order in which `update_export` gives their values."""
-    file: gr.State
+    download: gr.DownloadButton
 
 
 def build() -> SpeedView:
@@ -90,7 +89,7 @@ def build() -> SpeedView:
         export_stop,
         export_status,
         [contents, download, file],
-        file,
+        download,
     )
 
 
@@ -111,7 +110,7 @@ def connect(view: SpeedView, worker: Worker, inputs: Sequence[Any], sources: Seq
         if not isinstance(kind, str) or kind not in KINDS:
             raise Refused("choose what to export from the list")
         setup, recipes = check_panel(source, sources, *values)
-        return Export(setup, recipes[0], kind, CACHE)
+        return Export(setup, recipes[0], kind, view.download.GRADIO_CACHE)
 
     follow.on_click(
         worker,

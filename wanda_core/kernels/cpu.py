@@ -109,7 +109,7 @@ def _masked_tile(values, starts, masks, inputs, outputs, tile):
             part[:] = 0
             for column in range(start, min(start + 4 * BLOCK, masks.shape[1])):
                 mask = masks[tile, column]
-                lanes.add_kept(values, place, mask, inputs[token, column], part)
+                lanes.add_kept(values, place, mask, inputs[token, column], part, 0)
                 place += lanes.count(mask)
             total += part
         _store(total, outputs, token, tile)
@@ -117,14 +117,14 @@ def _masked_tile(values, starts, masks, inputs, outputs, tile):
 
 @njit(nogil=True, cache=True)
 def _unpack_masked(values, starts, masks, weight):
-    lane_values = np.empty(LANES, np.float32)
+    """`weight` holds zeros."""
+    flat = weight.reshape(-1)
     for tile in range(masks.shape[0]):
         place = starts[tile]
         for column in range(masks.shape[1]):
-            lane_values[:] = 0
-            lanes.add_kept(values, place, masks[tile, column], np.float32(1), lane_values)
-            place += lanes.count(masks[tile, column])
-            weight[column, LANES * tile : LANES * (tile + 1)] = lane_values
+            mask = masks[tile, column]
+            lanes.add_kept(values, place, mask, np.float32(1), flat, column * weight.shape[1] + LANES * tile)
+            place += lanes.count(mask)
 
 
 @njit(nogil=True, cache=True)
@@ -260,7 +260,7 @@ class TiledMasked(Tiled):
         super().__init__((rows, columns), arrays, (_masked, _masked_in_parallel))
 
     def transposed(self) -> Tensor:
-        weight = self._empty()
+        weight = self._empty().zero_()
         _unpack_masked(*self._arrays, weight.numpy())
         return weight[:, : self.shape[0]]
 

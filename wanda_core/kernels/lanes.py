@@ -64,8 +64,8 @@ def count(mask):
 
 
 @njit(nogil=True, cache=True)
-def add_kept(values, place, mask, factor, sums):
-    """Add `factor` times the values from `place` on to those of the 32 `sums` whose bit in `mask` is set."""
-    _add_kept_half(values, place, mask, factor, sums, 0)
+def add_kept(values, place, mask, factor, sums, lane):
+    """Add `factor` times the values from `place` on to those of 32 sums, from `lane` on, whose bit in `mask` is set."""
+    _add_kept_half(values, place, mask, factor, sums, lane)
     low = mask & 0xFFFF
-    _add_kept_half(values, place + _count_bits(low), mask >> HALF, factor, sums, HALF)
+    _add_kept_half(values, place + _count_bits(low), mask >> HALF, factor, sums, lane + HALF)
