@@ -147,7 +147,7 @@ def update(outcome: Latency, recorded: bool = False) -> list[Any]:
         _label(outcome.protocol, recorded) + f'<p class="verdict">{_verdict(outcome.rows)}</p>',
         figures_speed.model_figure(outcome.rows),
         "<h3>Layer by layer</h3><p class='hint'>One product of each shape that the model's layers have (outputs x "
-        "inputs), against torch's dense product. Grey-brown is a dense kernel built like the packed ones: what packing "
+        "inputs), against torch's dense product. Our own dense kernel is built like the packed ones: what packing "
         "alone gains is the difference to it.</p>",
         figures_speed.shapes_figure(outcome.rows),
         _sizes(outcome.sizes) + _missing(outcome.rows),

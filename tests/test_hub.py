@@ -145,7 +145,7 @@ for line in sys.stdin:
 class Session:
     """A process whose Hub is the played one; commands run one after the other, as importing takes seconds."""
 
-    def __init__(self, hub: Hub, folder: Path) -> None:
+    def __init__(self, hub: ThreadingHTTPServer, folder: Path, more: dict[str, str] | None = None) -> None:
         self.folder = folder
         self._errors = (folder / "errors").open("w+")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
@@ -160,6 +160,7 @@ class Session:
                 **environment,
                 "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
                 "HF_HOME": str(folder / "cache"),
+                **(more or {}),
             },
         )
 
