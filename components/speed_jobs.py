@@ -59,6 +59,14 @@ class MeasureLatency(Job):
         protocol = latency.protocol(model, TOKENS, layer.device, layer.dtype)
         protocol["method"] = self.recipe.method
         outcome = Latency(protocol)
+        began = time.monotonic()
+
+        def progress(doing: str, share: float) -> None:
+            if time.monotonic() - began > LIMITS.seconds:
+                raise Refused(
+                    f"longer than the {LIMITS.seconds:.0f} s a run may take here: take a smaller model"
+                )
+            put(Progress(doing, share))
 
         def keep(row: dict[str, Any]) -> None:
             outcome.rows.append(row)
@@ -69,7 +77,7 @@ class MeasureLatency(Job):
             layer.device,
             layer.dtype,
             on_row=keep,
-            on_progress=lambda done, at: put(Progress(f"Measuring layers: {at}", 0.3 + 0.3 * done)),
+            on_progress=lambda done, at: progress(f"Measuring layers: {at}", 0.3 + 0.3 * done),
             stop=stop,
         )
         put(Latency(protocol, list(outcome.rows)))
@@ -77,7 +85,7 @@ class MeasureLatency(Job):
         rows, packs = model_latency.measure_model(
             model,
             {"2:4": pruning, "50%": half},
-            on_progress=lambda done, at: put(Progress(f"Measuring the whole model: {at}", 0.6 + 0.4 * done)),
+            on_progress=lambda done, at: progress(f"Measuring the whole model: {at}", 0.6 + 0.4 * done),
             stop=stop,
         )
         left = packs["2:4"].dense
