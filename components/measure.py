@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -50,7 +51,7 @@ class Measure(Job):
         subject = prepare(self.setup, put)
         outcome = Outcome(subject.protocol)
         planned = [None, *self.recipes]
-        known = [row for recipe in planned if (row := _known_row(subject, recipe))]
+        known = known_rows(subject, planned)
         began, last = monotonic(), 0.0
 
         def on_progress(doing: str, share: float, where: str) -> None:
@@ -96,6 +97,11 @@ def _row_key(subject: Subject, recipe: Recipe | None) -> tuple[Any, ...]:
     if recipe is None:
         return (subject.model.fingerprint, evaluation)
     return (*subject.key(recipe), evaluation)
+
+
+def known_rows(subject: Subject, recipes: Sequence[Recipe | None]) -> list[dict[str, Any]]:
+    """The rows that were measured before, on the same windows."""
+    return [row for recipe in recipes if (row := _known_row(subject, recipe))]
 
 
 def _known_row(subject: Subject, recipe: Recipe | None) -> dict[str, Any] | None:

@@ -35,6 +35,10 @@ class Limits:
     """How long an unused result is kept."""
     request_bytes: int
     """Size of a request's body."""
+    export_bytes: int
+    """Weights of a model that may be exported from the page."""
+    exports_bytes: int
+    """Files of all exports that are kept for download, together."""
 
 
 HOSTED = bool(os.environ.get("SPACE_ID"))
@@ -52,6 +56,8 @@ LIMITS = (
         result_bytes=500_000_000,
         result_seconds=3600,
         request_bytes=4_000_000,
+        export_bytes=1_500_000_000,
+        exports_bytes=6_000_000_000,
     )
     if HOSTED
     else Limits(
@@ -66,5 +72,7 @@ LIMITS = (
         result_bytes=2_000_000_000,
         result_seconds=24 * 3600,
         request_bytes=32_000_000,
+        export_bytes=1_000_000_000_000,
+        exports_bytes=100_000_000_000,
     )
 )

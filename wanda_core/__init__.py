@@ -28,6 +28,8 @@ _HOME = {
     "compare": "experiments",
     "table": "experiments",
     "load_masks": "export",
+    "load_packed": "packed_file",
+    "pack": "packed",
 }
 
 __all__ = sorted(_HOME)

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import math
-import os
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from wanda_core.errors import Refused, Stopped
 from wanda_core.evaluation import perplexity
+from wanda_core.files import write_whole
 from wanda_core.models import LanguageModel
 from wanda_core.prune import conditions, default_micro_batch, prune
 from wanda_core.pruning import Pruning
@@ -186,7 +186,7 @@ def table(rows: list[Row]) -> pd.DataFrame:
 def save_json(file: Path, measured_by: dict[str, Any], rows: list[Row]) -> None:
     """Write `{"protocol", "rows"}`; what cannot be a JSON number (an infinite perplexity, NaN) is null."""
     finite = [{key: _finite(value) for key, value in row.items()} for row in rows]
-    _write(file, json.dumps({"protocol": measured_by, "rows": finite}, indent=1, allow_nan=False) + "\n")
+    write_whole(file, json.dumps({"protocol": measured_by, "rows": finite}, indent=1, allow_nan=False) + "\n")
 
 
 def _finite(value: Any) -> Any:
@@ -211,16 +211,4 @@ def load_json(file: Path) -> tuple[dict[str, Any], list[Row]]:
 
 def save_csv(file: Path, rows: list[Row]) -> None:
     """Write the rows as CSV with a header line."""
-    _write(file, table(rows).to_csv(index=False, quoting=csv.QUOTE_MINIMAL))
-
-
-def _write(file: Path, text: str) -> None:
-    """Replace the file in one step, so that it is whole at any moment."""
-    stage = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        stage.write_text(text, encoding="utf-8")
-        stage.replace(file)
-    except OSError as error:
-        raise Refused(f"{file} cannot be written: {error.strerror}") from error
-    finally:
-        stage.unlink(missing_ok=True)
+    write_whole(file, table(rows).to_csv(index=False, quoting=csv.QUOTE_MINIMAL))

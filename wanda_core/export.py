@@ -6,7 +6,7 @@ import errno
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,14 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
+from wanda_core.card import model_card
 from wanda_core.errors import Refused
 from wanda_core.memory import gigabytes
-from wanda_core.models import LanguageModel
+from wanda_core.models import PACKED, LanguageModel
+from wanda_core.packed_file import load_packed, save_packed
 from wanda_core.pruning import PackedMask, Pruning
+
+SHARD = "5GB"
 
 
 def check_destination(out: Path, needed: int) -> None:
@@ -56,25 +62,43 @@ def model_bytes(model: LanguageModel) -> int:
 
 
 def export(
-    model: LanguageModel, pruning: Pruning, tokens: Tensor, calibration: dict[str, Any], out: Path
+    model: LanguageModel,
+    pruning: Pruning,
+    tokens: Tensor,
+    calibration: dict[str, Any],
+    out: Path,
+    *,
+    packed: bool = False,
+    rows: Sequence[dict[str, Any]] = (),
+    protocol: dict[str, Any] | None = None,
 ) -> None:
-    """Write the pruned model, its recipe, masks and calibration windows into the new folder `out`.
+    """Write the pruned model, its recipe, masks, calibration windows and model card into the new folder `out`.
 
     `masks.safetensors` holds for each layer a uint8 tensor (out_features, ceil(in_features / 8)): row by row, first
     input in the highest bit, 1 where the weight is kept; the file's metadata gives every layer's true width.
-    `calibration.safetensors` holds the windows as int64 `tokens` (samples, length).
+    `calibration.safetensors` holds the windows as int64 `tokens` (samples, length). What was written is read back and
+    compared to the bit before the folder appears under its name.
 
     Args:
         tokens: the calibration windows that made the pruning.
         calibration: how they were drawn; goes into `recipe.json`.
+        packed: write the weights without their zeros, for `load_packed`, instead of for plain transformers.
+        rows: perplexities for the model card, of `experiments.COLUMNS`, and `protocol`, how they were measured.
 
     Raises:
-        Refused: the folder exists, or the disk is full; nothing is left behind.
+        Refused: the folder exists, the disk is full, or what was written is not what was meant; nothing is left behind.
     """
     check_destination(out, model_bytes(model))
     with _appearing_whole(out) as folder:
-        with pruning.applied(model.anatomy):
-            model.network.save_pretrained(folder)
+        if packed:
+            model.network.config.save_pretrained(folder)
+            if model.network.can_generate():
+                model.network.generation_config.save_pretrained(folder)
+            save_packed(model, pruning, folder / PACKED)
+        else:
+            with pruning.applied(model.anatomy):
+                model.network.save_pretrained(folder, max_shard_size=SHARD)
+        _without_sparsity_entries(folder / "config.json")
         model.tokenizer.save_pretrained(folder)
         save_masks(pruning.masks, folder / "masks.safetensors")
         save_file({"tokens": np.ascontiguousarray(tokens.cpu().numpy())}, folder / "calibration.safetensors")
@@ -91,6 +115,39 @@ def export(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         (folder / "recipe.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+        model_card(model, pruning, calibration, rows, protocol, packed).save(folder / "README.md")
+        _check(model, pruning, folder, packed)
+
+
+def _without_sparsity_entries(config: Path) -> None:
+    """What a source says of its compression is no longer true, and vLLM refuses a config with a sparsity entry."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    for key in ("sparsity_config", "compression_config", "quantization_config"):
+        content.pop(key, None)
+    config.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _check(model: LanguageModel, pruning: Pruning, folder: Path, packed: bool) -> None:
+    """Read an export back as its users will, and compare every weight and mask to the bit."""
+    dtype = model.network.dtype
+    written = load_packed(folder) if packed else AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    found = written.state_dict()
+    with pruning.applied(model.anatomy):
+        wanted = model.network.state_dict()
+        differing = [name for name in wanted.keys() | found.keys() if not _same(wanted, found, name)]
+    masks = load_masks(folder / "masks.safetensors")
+    differing += [name for name, mask in pruning.masks.items() if (masks[name].bits != mask.bits).any()]
+    if differing:
+        raise Refused(f"the export did not come back as it was written ({sorted(differing)[0]}): try again")
+
+
+def _same(wanted: dict[str, Tensor], found: dict[str, Tensor], name: str) -> bool:
+    if name not in wanted or name not in found or wanted[name].dtype != found[name].dtype:
+        return False
+    first, second = (
+        tensor.cpu().contiguous().reshape(-1).view(torch.uint8) for tensor in (wanted[name], found[name])
+    )
+    return torch.equal(first, second)
 
 
 def save_masks(masks: dict[str, PackedMask], file: Path) -> None:

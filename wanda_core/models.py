@@ -31,6 +31,8 @@ from wanda_core.layers import Anatomy, take_apart
 from wanda_core.memory import free_bytes, gigabytes
 
 POCKET = Path(__file__).parents[1] / "assets" / "pocket"
+PACKED = "packed.safetensors"
+"""The weights of an export without its zeros."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -90,10 +92,8 @@ def load(
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     hub_logging.set_verbosity(hub_logging.CRITICAL)  # what goes wrong is said once, in what is raised
-    place = _device(device)
-    if dtype != "auto" and dtype not in DTYPES:
-        raise Refused(f"--dtype must be auto, {', '.join(DTYPES)}")
-    kind = DTYPES.get(dtype, torch.float32 if place.type == "cpu" else "auto")
+    place = device_named(device)
+    kind = dtype_named(dtype, torch.float32 if place.type == "cpu" else "auto")
     target = _Target(place, kind, most_bytes)
     if source.endswith(".gguf"):
         return _load_gguf(source, target)
@@ -124,7 +124,15 @@ class _Target:
             )
 
 
-def _device(name: str) -> torch.device:
+def dtype_named(name: str, default: torch.dtype | str) -> torch.dtype | str:
+    """The dtype of that name, or the default for `auto`; `Refused` where there is none."""
+    if name != "auto" and name not in DTYPES:
+        raise Refused(f"--dtype must be auto, {', '.join(DTYPES)}")
+    return DTYPES.get(name, default)
+
+
+def device_named(name: str) -> torch.device:
+    """The device of that name; `auto`: CUDA where there is one. `Refused` where this machine has no such device."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
@@ -338,7 +346,7 @@ def _numel(shape: list[int]) -> int:
 
 def _ours(file: str) -> bool:
     """What our own export puts beside the weights."""
-    return file in ("masks.safetensors", "calibration.safetensors")
+    return file in ("masks.safetensors", "calibration.safetensors", PACKED)
 
 
 def _gated(name: str) -> str:

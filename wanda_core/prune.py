@@ -131,10 +131,14 @@ def default_micro_batch(length: int, device: torch.device) -> int:
 def conditions(anatomy: Anatomy, micro_batch: int) -> dict[str, str | int]:
     """What beside recipe, calibration and weights decides every last bit of a result."""
     weight = anatomy.layers[0].stored
+    return machine(weight.device, weight.dtype) | {"micro_batch": micro_batch}
+
+
+def machine(device: torch.device, dtype: torch.dtype) -> dict[str, str | int]:
+    """What computes, with how many threads, and versions."""
     return {
-        "device": torch.cuda.get_device_name(weight.device) if weight.is_cuda else _processor(),
-        "dtype": str(weight.dtype).removeprefix("torch."),
-        "micro_batch": micro_batch,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "dtype": str(dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,

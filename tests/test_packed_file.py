@@ -1,0 +1,226 @@
+"""Exports without their zeros, the model card, and what happens when an export is killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from tests.conftest import CONFIGS, ROOT, byte_tokenizer, tiny
+from wanda_core import LanguageModel, Recipe, Refused, load, load_packed
+from wanda_core.card import FINE_TUNE, source_license
+from wanda_core.export import export
+from wanda_core.models import PACKED
+from wanda_core.packed_file import file_sizes, load_layers
+from wanda_core.prune import prune
+
+
+@pytest.fixture(params=list(CONFIGS))
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> LanguageModel:
+    """One model of every family, loaded from a folder that states a licence and a sparsity."""
+    folder = tmp_path / "source"
+    tiny(request.param).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\nA model.\n")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"sparsity_config": {"format": "old"}}))
+    return load(str(folder))
+
+
+@pytest.mark.parametrize("recipe", [Recipe(pattern="2:4"), Recipe(sparsity=0.6)], ids=["2:4", "60%"])
+def test_packed_comes_back_to_the_bit(
+    model: LanguageModel, tokens: Tensor, tmp_path: Path, recipe: Recipe
+) -> None:
+    pruning = prune(model.anatomy, tokens, recipe)
+    out = tmp_path / "out"
+    export(model, pruning, tokens, {}, out, packed=True)
+    assert not (out / "model.safetensors").exists()
+    again = load_packed(out)
+    with pruning.applied(model.anatomy):
+        wanted = model.network.state_dict()
+        for name, weight in again.state_dict().items():
+            assert weight.numpy().tobytes() == wanted[name].contiguous().numpy().tobytes(), name
+        with torch.no_grad():
+            assert again(input_ids=tokens).logits.equal(model.network(input_ids=tokens).logits)
+    layers = load_layers(out / PACKED)
+    assert layers.keys() == pruning.masks.keys()
+    for layer in model.anatomy.layers:
+        assert layers[layer.name].unpack().equal(pruning.weight(layer))
+    sizes = file_sizes(model, pruning)
+    header = int.from_bytes((out / PACKED).read_bytes()[:8], "little") + 8
+    assert (out / PACKED).stat().st_size - header == sizes["packed"]
+    assert sum(mask.bits.nbytes for mask in pruning.masks.values()) == sizes["masks"]
+    if recipe.pattern != "2:4":
+        assert sizes["packed"] == sizes["bitmask"]
+
+
+def test_a_two_four_layer_takes_at_most_057_of_its_bytes(tokens: Tensor, tmp_path: Path) -> None:
+    model = load("pocket")
+    pruning = prune(model.anatomy, tokens, Recipe(method="magnitude", pattern="2:4"))
+    export(model, pruning, tokens, {}, tmp_path / "out", packed=True)
+    with safe_open(tmp_path / "out" / PACKED, framework="np") as file:
+        for layer in model.anatomy.layers:
+            size = sum(file.get_tensor(f"{layer.name}.{part}").nbytes for part in ("values", "places"))
+            assert size <= 0.57 * layer.stored.nbytes
+
+
+def test_ties_dtype_and_config_of_an_export(model: LanguageModel, tokens: Tensor, tmp_path: Path) -> None:
+    pruning = prune(model.anatomy, tokens, Recipe())
+    export(model, pruning, tokens, {}, tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert not {key for key in config if "sparsity" in key or "compression" in key or "quantization" in key}
+    written = load_file(tmp_path / "out" / "model.safetensors")
+    assert {weight.dtype for weight in written.values()} == {torch.float32}
+    tied = model.network.config.tie_word_embeddings
+    assert ("lm_head.weight" in written) == (not tied)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert (again.get_output_embeddings().weight is again.get_input_embeddings().weight) == tied
+
+
+def test_large_models_come_in_shards(
+    llama_folder: Path, tokens: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wanda_core.export.SHARD", "30KB")
+    model = load(str(llama_folder))
+    pruning = prune(model.anatomy, tokens, Recipe())
+    export(model, pruning, tokens, {}, tmp_path / "out")
+    assert len(list((tmp_path / "out").glob("model-*.safetensors"))) > 1
+    assert load(str(tmp_path / "out")).parameters == model.parameters
+
+
+def test_what_does_not_come_back_is_not_offered(
+    llama_folder: Path, tokens: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that loses a bit: the zeros of another mask are written."""
+    model = load(str(llama_folder))
+    pruning = prune(model.anatomy, tokens, Recipe())
+    save = type(model.network).save_pretrained
+
+    def damage(network, folder, **options) -> None:
+        save(network, folder, **options)
+        file = folder / "model.safetensors"
+        content = bytearray(file.read_bytes())
+        content[-3] ^= 1
+        file.write_bytes(content)
+
+    monkeypatch.setattr(type(model.network), "save_pretrained", damage)
+    with pytest.raises(Refused, match="did not come back"):
+        export(model, pruning, tokens, {}, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_card_says_what_was_done(model: LanguageModel, tokens: Tensor, tmp_path: Path) -> None:
+    pruning = prune(model.anatomy, tokens, Recipe(sparsity=0.6))
+    row = {"method": "wanda", "pattern": "unstructured", "sparsity_reached": 0.6, "perplexity": 12.34}
+    rows = [row | {"perplexity_low": 11.0, "perplexity_high": 13.5}]
+    protocol = {"windows": 4, "eval_length": 24, "evaluation": "some text", "device": "a machine"}
+    protocol |= {"dtype": "float32", "torch": "2", "transformers": "5", "date": "2026-01-01"}
+    drawn = {"text": "random", "samples": 8, "length": 24, "seed": 7}
+    export(model, pruning, tokens, drawn, tmp_path / "out", rows=rows, protocol=protocol)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "license: mit" in card.split("---")[1]
+    assert "| wanda | 60.0% | 12.34 | 11 to 13.5 |" in card
+    assert "first 4 windows of 24 tokens of some text" in card
+    assert "8 windows of 24 tokens of random, seed 7" in card
+    assert "## Limits" in card
+    assert str(tmp_path) not in card
+
+
+def test_licences_of_sources(model: LanguageModel) -> None:
+    assert source_license(model) == "mit"
+    assert source_license(load("pocket")) == "apache-2.0"
+
+
+def test_the_cards_example_keeps_the_zeros(model: LanguageModel, tokens: Tensor, tmp_path: Path) -> None:
+    pruning = prune(model.anatomy, tokens, Recipe(sparsity=0.6))
+    export(model, pruning, tokens, {}, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    code = card.split("```python\n")[1].split("```")[0]
+    assert code.strip() == FINE_TUNE.strip()
+    assert len([line for line in code.splitlines() if line]) <= 10
+    names = {"FOLDER": str(tmp_path / "out")}
+    exec(code, names)
+    network, optimizer = names["model"], names["optimizer"]
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    for _ in range(3):
+        network(input_ids=tokens, labels=tokens).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    after = network.state_dict()
+    for layer in model.anatomy.layers:
+        weight = after[f"{layer.name}.weight"]
+        assert not weight.equal(before[f"{layer.name}.weight"])
+        weight = weight.t() if layer.transposed else weight
+        assert weight[~pruning.masks[layer.name].unpack()].eq(0).all()
+
+
+def test_an_export_killed_half_way_leaves_no_folder(llama_folder: Path, tmp_path: Path) -> None:
+    """SIGKILL once the weights are written: nothing can be cleaned up, and nothing looks like a model."""
+    code = """
+import os, signal, sys, torch
+from pathlib import Path
+from wanda_core import Recipe, load
+from wanda_core.prune import prune
+import wanda_core.export as module
+module.save_masks = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+model = load(sys.argv[1])
+tokens = torch.randint(256, (2, 24))
+module.export(model, prune(model.anatomy, tokens, Recipe()), tokens, {}, Path(sys.argv[2]))
+"""
+    out = tmp_path / "out"
+    ran = subprocess.run([sys.executable, "-c", code, str(llama_folder), str(out)], cwd=ROOT, check=False)
+    assert ran.returncode == -signal.SIGKILL
+    assert not out.exists()
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".out.")
+    assert left.name.endswith(".partial")
+    assert (left / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "none", "foreign"])
+def test_a_damaged_packed_file_is_refused(
+    damage: str, llama_folder: Path, tokens: Tensor, tmp_path: Path
+) -> None:
+    model = load(str(llama_folder))
+    export(model, prune(model.anatomy, tokens, Recipe()), tokens, {}, tmp_path / "out", packed=True)
+    file = tmp_path / "out" / PACKED
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-100])
+    elif damage == "none":
+        file.unlink()
+    else:
+        file.write_bytes(b"no safetensors file")
+    with pytest.raises(Refused, match="damaged"):
+        load_packed(tmp_path / "out")
+
+
+@pytest.mark.real
+def test_a_gguf_source_exports_and_loads_anywhere(smollm2_model: LanguageModel, tmp_path: Path) -> None:
+    """In a fresh process, with nothing but transformers."""
+    model = smollm2_model
+    tokens = torch.arange(100, 132)[None]
+    pruning = prune(model.anatomy, tokens, Recipe(method="magnitude", pattern="2:4"))
+    export(model, pruning, tokens, {}, tmp_path / "out")
+    code = (
+        "import sys, torch; from transformers import AutoModelForCausalLM\n"
+        "model = AutoModelForCausalLM.from_pretrained(sys.argv[1])\n"
+        "with torch.no_grad(): torch.save(model(torch.arange(100, 132)[None]).logits, sys.argv[2])\n"
+        "assert 'wanda_core' not in sys.modules"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "out", tmp_path / "logits"], cwd=tmp_path, check=True
+    )
+    with torch.no_grad(), pruning.applied(model.anatomy):
+        assert torch.load(tmp_path / "logits").equal(model.network(tokens).logits)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert "quantization_config" not in config
+    assert source_license(model) == "apache-2.0"
