@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -177,7 +176,7 @@ def write(
             on_token(writings, done / (len(writings) * sampling.new_tokens))
 
     devices = [model.device] if model.device.type == "cuda" else []
-    with _stoppable(model.anatomy, stop), torch.random.fork_rng(devices):
+    with model.anatomy.stoppable(stop), torch.random.fork_rng(devices):
         written = 0
         for group in groups:
             weights = [_weights(model.anatomy, pruning, stop) for pruning in group]
@@ -322,22 +321,6 @@ class _Parking(BaseStreamer):
 
     def end(self) -> None:
         pass
-
-
-@contextmanager
-def _stoppable(anatomy: Anatomy, stop: threading.Event | None) -> Iterator[None]:
-    """Let every forward inside the `with` end with `Stopped` at its next block once `stop` is set."""
-
-    def check(*_: Any) -> None:
-        if stop is not None and stop.is_set():
-            raise Stopped
-
-    hooks = [block.register_forward_pre_hook(check) for block in anatomy.blocks]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _mean_log_likelihood(network: Any, prompt: Tensor, tokens: list[int]) -> float:
