@@ -20,7 +20,7 @@ import wanda_core
 from tests.conftest import ROOT, assert_untouched, byte_tokenizer, snapshot, tiny
 from wanda_core import LanguageModel, Recipe, Refused, Stopped, load, take_apart
 from wanda_core.prune import prune
-from wanda_core.zeroshot import TASKS, Answers, zero_shot
+from wanda_core.zeroshot import TASKS, Answers, Share, mean, zero_shot
 
 pytest.importorskip("lm_eval")
 
@@ -248,3 +248,29 @@ def test_same_answers_are_no_proof_of_no_difference() -> None:
     assert difference.value == 0
     assert difference.low < -0.03
     assert difference.high > 0.03
+
+
+def test_everything_lost_stays_within_what_can_be() -> None:
+    difference = Answers("ours", ((True,) * 20, (False,) * 20)).difference(1)
+    assert difference.value == difference.low == -1
+    assert -1 < difference.high < -0.7
+
+
+def test_mean_of_tasks() -> None:
+    """Alike tasks: the interval of a mean of four is half as wide."""
+    combined = mean([Share(0.5, 0.3, 0.9)] * 4)
+    assert (combined.value, combined.low, combined.high) == pytest.approx((0.5, 0.4, 0.7))
+
+
+def test_interval_of_a_mean_covers_the_truth_as_often_as_it_says() -> None:
+    draw = random.Random(1)
+    truths = [0.5, 0.25, 0.8]
+    covered = 0
+    for _ in range(2000):
+        shares = [
+            Answers("ours", (tuple(draw.random() < truth for _ in range(50)),)).accuracy(0)
+            for truth in truths
+        ]
+        combined = mean(shares)
+        covered += combined.low <= sum(truths) / 3 <= combined.high
+    assert 0.935 <= covered / 2000 <= 0.97
