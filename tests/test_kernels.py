@@ -1,0 +1,167 @@
+"""The 2:4 formats and the product over them, against an independent product in float64."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from wanda_core.errors import Refused
+from wanda_core.kernels import cpu
+from wanda_core.kernels.cpu import Tiled, TiledDense, TiledMasked, TiledTwoFour
+from wanda_core.kernels.formats import Masked, TwoFour, is_two_four
+
+Kind = Callable[[Tensor, Tensor], Tiled]
+SHAPES = [(32, 4), (1, 8), (33, 12), (31, 576), (192, 576), (100, 1540), (576, 1536), (2050, 1024)]
+
+
+def two_four_mask(rows: int, columns: int, seed: int = 0) -> Tensor:
+    """A mask that keeps two of every four, chosen at random: bool (rows, columns)."""
+    generator = np.random.default_rng(seed)
+    ranks = generator.random((rows * columns // 4, 4)).argsort(axis=1).argsort(axis=1)
+    return torch.from_numpy(ranks < 2).view(rows, columns)
+
+
+def pruned(rows: int, columns: int, seed: int = 0, positive: bool = False) -> tuple[Tensor, Tensor]:
+    """A random weight with zeros outside a 2:4 mask, and the mask."""
+    weight = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
+    mask = two_four_mask(rows, columns, seed)
+    return (weight.abs() if positive else weight) * mask, mask
+
+
+def assert_close_to_exact(outputs: Tensor, weight: Tensor, inputs: Tensor) -> None:
+    """Within 1e-6 of sum |w||x|, element by element, of the product in float64 by NumPy."""
+    exact = inputs.double().numpy() @ weight.double().numpy().T
+    scale = inputs.double().abs().numpy() @ weight.double().abs().numpy().T
+    error = np.abs(outputs.double().numpy() - exact)
+    assert (error <= 1e-6 * scale).all(), (error / np.maximum(scale, 1e-300)).max()
+
+
+KINDS: dict[str, Kind] = {
+    "dense": lambda weight, _: TiledDense(weight),
+    "2:4": lambda weight, mask: TiledTwoFour(TwoFour.pack(weight, mask)),
+    "bitmask": lambda weight, mask: TiledMasked(Masked.pack(weight, mask)),
+}
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """A way to lay a weight out."""
+    return KINDS[request.param]
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_two_four_comes_back_to_the_bit(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    weight, mask = pruned(*shape)
+    weight = weight.to(dtype)
+    weight[0, mask[0]] = torch.tensor([-0.0, float("nan")] * (shape[1] // 4), dtype=dtype)
+    packed = TwoFour.pack(weight, mask)
+    element = weight.element_size()
+    bits = np.dtype(f"u{element}")
+    expected = np.where(mask.numpy(), weight.view(torch.uint8).numpy().view(bits), 0)
+    assert (packed.unpack().view(torch.uint8).numpy().view(bits) == expected).all()
+    assert packed.nbytes == shape[0] * (shape[1] // 2 * element + -(-shape[1] // 8))
+
+
+def test_two_four_takes_less_than_its_share_of_the_bytes() -> None:
+    weight, mask = pruned(576, 1536)
+    assert TwoFour.pack(weight, mask).nbytes == weight.nbytes * 2.125 / 4
+
+
+def test_places_are_documented() -> None:
+    """Values in order, four places in a byte, the first in the lowest bits."""
+    weight = torch.tensor([[0, 5.0, 0, 6.0, 7.0, 8.0, 0, 0]])
+    packed = TwoFour.pack(weight, weight != 0)
+    assert packed.values.tolist() == [[5, 6, 7, 8]]
+    assert packed.places.tolist() == [[1 | 3 << 2 | 0 << 4 | 1 << 6]]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (40, 100)])
+def test_any_mask_comes_back_to_the_bit(shape: tuple[int, int]) -> None:
+    weight = torch.randn(shape)
+    mask = torch.rand(shape) < 0.4
+    again = Masked.pack(weight, mask).unpack()
+    assert again.equal(torch.where(mask, weight, 0))
+
+
+@pytest.mark.parametrize(
+    "mask", [[[1, 1, 1, 0]], [[1, 0, 0, 0]], [[1, 1, 0, 0, 1, 1]], [[1, 1, 0, 0, 0, 0, 0, 0]]]
+)
+def test_what_is_not_two_four_is_refused(mask: list[list[int]]) -> None:
+    mask = torch.tensor(mask, dtype=torch.bool)
+    assert not is_two_four(mask)
+    with pytest.raises(Refused, match="not a 2:4 mask"):
+        TwoFour.pack(torch.ones(mask.shape), mask)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 5, cpu.FEW, cpu.FEW + 1, 40])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_product(kind: Kind, shape: tuple[int, int], tokens: int, threads: int) -> None:
+    weight, mask = pruned(*shape)
+    inputs = torch.randn(tokens, shape[1], generator=torch.Generator().manual_seed(1))
+    tiled = kind(weight, mask)
+    assert_close_to_exact(tiled.linear(inputs), weight, inputs)
+    assert tiled.transposed().equal(weight.t())
+
+
+def test_product_of_what_only_adds_up(kind: Kind, threads: int) -> None:
+    """No two terms cancel, so that rounding errors are as large as they get."""
+    weight, mask = pruned(64, 11008, positive=True)
+    inputs = torch.rand(1, 11008)
+    assert_close_to_exact(kind(weight, mask).linear(inputs), weight, inputs)
+
+
+def test_product_of_inputs_that_are_views(kind: Kind, threads: int) -> None:
+    weight, mask = pruned(96, 64)
+    tiled = kind(weight, mask)
+    for inputs in (torch.randn(64, 3).t(), torch.randn(3, 128)[:, ::2], torch.randn(1, 64).expand(3, 64)):
+        assert_close_to_exact(tiled.linear(inputs), weight, inputs)
+    batch = torch.randn(2, 3, 64)
+    assert tiled.linear(batch).shape == (2, 3, 96)
+    assert_close_to_exact(tiled.linear(batch).view(6, 96), weight, batch.view(6, 64))
+
+
+def test_two_requests_at_once(kind: Kind) -> None:
+    """The parallel kernel from several threads, which numba's layer alone does not survive."""
+    weight, mask = pruned(2048, 1024)
+    tiled = kind(weight, mask)
+    assert tiled.shape[0] * tiled.shape[1] >= cpu.PARALLEL_FROM
+    inputs = [torch.randn(1, 1024, generator=torch.Generator().manual_seed(i)) for i in range(4)]
+    ready = threading.Barrier(4)
+
+    def request(x: Tensor) -> list[Tensor]:
+        ready.wait()
+        return [tiled.linear(x) for _ in range(50)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for x, outputs in zip(inputs, pool.map(request, inputs), strict=True):
+            assert all(output.equal(outputs[0]) for output in outputs)
+            assert_close_to_exact(outputs[0], weight, x)
+    assert cpu.threading_layer() == "workqueue"
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.9, 1.0])
+def test_product_under_any_mask(sparsity: float, threads: int) -> None:
+    """Rows that keep nothing, rows that keep all, and widths that nothing divides."""
+    generator = torch.Generator().manual_seed(3)
+    for shape in ((1, 1), (45, 131), (70, 517)):
+        mask = torch.rand(shape, generator=generator) >= sparsity
+        weight = torch.randn(shape, generator=generator) * mask
+        inputs = torch.randn(2, shape[1], generator=generator)
+        tiled = TiledMasked(Masked.pack(weight, mask))
+        assert_close_to_exact(tiled.linear(inputs), weight, inputs)
+        assert tiled.transposed().equal(weight.t())
