@@ -40,6 +40,8 @@ class Write(Job):
     temperature: float
     top_p: float
     seed: int
+    pack: bool
+    """Let the prunings compute with packed weights."""
 
     @property
     def gpu_seconds(self) -> float:
@@ -64,6 +66,7 @@ class Write(Job):
             "temperature": self.temperature,
             "top_p": self.top_p,
             "text_seed": self.seed,
+            "pack": self.pack,
         }
         names = [name("dense"), *(point(recipe.as_dict()) for recipe in self.recipes)]
         began, last = monotonic(), 0.0
@@ -83,7 +86,9 @@ class Write(Job):
                 ]
                 put(Texts(protocol, columns))
 
-        generation.write(subject.model, prompt, prunings, sampling, on_token=on_token, stop=stop)
+        generation.write(
+            subject.model, prompt, prunings, sampling, pack=self.pack, on_token=on_token, stop=stop
+        )
 
 
 def column(name: str, writing: Any, tokenizer: Any, most: int) -> dict[str, Any]:
@@ -99,4 +104,15 @@ def column(name: str, writing: Any, tokenizer: Any, most: int) -> dict[str, Any]
         "repetition": writing.repetition,
         "perplexity": writing.perplexity,
         "tokens_per_second": writing.tokens_per_second,
+        "packed": packing(writing.packed),
     }
+
+
+def packing(packed: Any) -> str | None:
+    """How the layers compute, in a few words; None where packed weights were not asked for."""
+    if packed is None:
+        return None
+    if not packed.layers:
+        return f"no: {next(iter(packed.dense.values()))}"
+    kernels = ", ".join(sorted(set(packed.layers.values())))
+    return f"{kernels}, {len(packed.dense)} layers not" if packed.dense else kernels

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoModelForCausalLM, MixtralConfig, PreTrainedModel
 
-from tests.conftest import CONFIGS, assert_untouched, byte_tokenizer, snapshot, tiny
+from tests.conftest import CONFIGS, VOCABULARY, assert_untouched, byte_tokenizer, snapshot, tiny
 from wanda_core import LanguageModel, Recipe, Refused, Stopped, generation, load, take_apart
 from wanda_core.generation import Sampling, Writing, departure, encode_prompt, repetition, write
 from wanda_core.prune import prune
@@ -24,13 +25,16 @@ CHAT = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assi
 
 def tiny_model(family: str) -> LanguageModel:
     """A model whose next token depends on its blocks: as initialised, they hardly matter."""
-    network = tiny(family)
+    return with_loud_blocks(family, tiny(family))
+
+
+def with_loud_blocks(name: str, network: PreTrainedModel) -> LanguageModel:
     anatomy = take_apart(network)
     for layer in anatomy.layers:
         layer.stored.mul_(10)
     if not network.config.tie_word_embeddings:
         network.get_output_embeddings().weight.mul_(30)
-    return LanguageModel(family, None, family, network, byte_tokenizer(), anatomy)
+    return LanguageModel(name, None, name, network, byte_tokenizer(), anatomy)
 
 
 def pruned(model: LanguageModel, *methods: str, sparsity: float = 0.5) -> list[Pruning]:
@@ -94,6 +98,66 @@ def test_texts_that_share_no_memory_are_written_one_after_the_other(
 
     assert [w.tokens for w in write(model, prompt, prunings, sampling, on_token=on_token)] == together
     assert [1, 1, 1, 0] in seen
+
+
+def test_experts_are_written_with_as_well() -> None:
+    """All experts of a module are one parameter."""
+    torch.manual_seed(0)
+    config = MixtralConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        eos_token_id=256,
+    )
+    network = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    model = with_loud_blocks("mixtral", network)
+    prunings = pruned(model, "magnitude", "wanda", sparsity=0.7)
+    prompt = encode_prompt(model, "a fox")
+    before = snapshot(network)
+    texts = [w.tokens for w in write(model, prompt, prunings, GREEDY)]
+    assert_untouched(network, before)
+    assert texts == expected(model, prompt, prunings, GREEDY)
+    assert len({tuple(text) for text in texts}) == 3
+
+
+@pytest.mark.parametrize("family", ["llama", "opt"])
+def test_packed_weights_write_what_the_masked_ones_do(family: str) -> None:
+    model = tiny_model(family)
+    tokens = torch.randint(200, (4, 24), generator=torch.Generator().manual_seed(1))
+    prunings = [prune(model.anatomy, tokens, Recipe(method=m, pattern="2:4")) for m in ("magnitude", "wanda")]
+    prompt = encode_prompt(model, "a fox and a hen")
+    before = snapshot(model.network)
+    writings = write(model, prompt, prunings, GREEDY, pack=True)
+    assert_untouched(model.network, before)
+    assert all("forward" not in vars(module) for module in model.network.modules())
+    assert [w.tokens for w in writings] == expected(model, prompt, prunings, GREEDY)
+    assert writings[0].packed is None
+    for writing in writings[1:]:
+        assert set(writing.packed.layers.values()) == {"2:4 numba"}
+        assert not writing.packed.dense
+
+
+def test_stop_leaves_no_packed_layer_behind() -> None:
+    model = tiny_model("llama")
+    tokens = torch.randint(200, (4, 24), generator=torch.Generator().manual_seed(1))
+    pruning = prune(model.anatomy, tokens, Recipe(method="wanda", pattern="2:4"))
+    stop = threading.Event()
+    with pytest.raises(Stopped):
+        write(
+            model,
+            encode_prompt(model, "a fox"),
+            [pruning],
+            GREEDY,
+            pack=True,
+            on_token=lambda *_: stop.set(),
+            stop=stop,
+        )
+    assert all("forward" not in vars(module) for module in model.network.modules())
 
 
 def test_weights_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

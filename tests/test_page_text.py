@@ -16,7 +16,7 @@ from tests.test_page_server import DEFAULT, alive, call
 
 pytestmark = pytest.mark.browser
 PROMPT = "Long ago, in a dark forest,"
-TEXT = [PROMPT, 20, 0, 1, 0]
+TEXT = [PROMPT, 20, 0, 1, 0, False]
 QUESTIONS = [["boolq"], 2]
 
 
@@ -133,6 +133,21 @@ def test_the_same_seed_writes_the_same_and_another_does_not(visit: TextVisit) ->
     assert written[0] != written[2]
 
 
+def test_packed_weights_write_the_same_and_say_how(visit: TextVisit) -> None:
+    visit.page.get_by_label("2:4", exact=True).check()
+    visit.write(tokens=20)
+    visit.wait_for("Done in")
+    dense = visit.texts()
+    assert "Packed" not in visit.page.locator("#texts .writing").nth(1).inner_text()
+    visit.page.get_by_label("Packed weights").check()
+    visit.write(tokens=20)
+    visit.page.wait_for_selector("#texts .writing :text('2:4 numba')")
+    visit.wait_for("Done in")
+    assert visit.texts() == dense
+    columns = visit.page.locator("#texts .writing").all()
+    assert ["2:4 numba" in column.inner_text() for column in columns] == [False, True, True]
+
+
 def test_markup_in_a_prompt_is_text(visit: TextVisit) -> None:
     visit.write("<img src=x onerror=\"document.title='hit'\"><b>fox</b>", tokens=2)
     visit.wait_for("Done in")
@@ -202,9 +217,9 @@ HOSTILE_TEXT: list[tuple[int, Any]] = [
     (3, None),
     (4, -1),
     (4, 2**70),
-    (5, "/etc/passwd"),
-    (9, []),
-    (9, ["magnitude", "wanda", "ria", "random"]),
+    (6, "/etc/passwd"),
+    (10, []),
+    (10, ["magnitude", "wanda", "ria", "random"]),
 ]
 
 

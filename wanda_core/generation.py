@@ -22,9 +22,10 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from wanda_core import memory
-from wanda_core.errors import Refused, Stopped
+from wanda_core.errors import Refused
 from wanda_core.layers import Anatomy
 from wanda_core.models import LanguageModel
+from wanda_core.packed import Packed, packed
 from wanda_core.pruning import Pruning
 
 NGRAM = 4
@@ -81,6 +82,9 @@ class Writing:
     perplexity: float | None = None
     """exp of the mean negative log-likelihood that the dense model gives these tokens after the prompt, at temperature
     1; None until the text is finished."""
+
+    packed: Packed | None = None
+    """How its layers compute, where packed weights were asked for."""
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -142,6 +146,7 @@ def write(
     prunings: Sequence[Pruning],
     sampling: Sampling,
     *,
+    pack: bool = False,
     on_token: OnToken | None = None,
     stop: threading.Event | None = None,
 ) -> list[Writing]:
@@ -150,6 +155,8 @@ def write(
 
     Args:
         prompt: int64 (1, tokens), from `encode_prompt`.
+        pack: let the prunings compute with packed weights where there is a kernel for them (see `packed`): faster, and
+            the same up to rounding, which may tip a token.
         stop: set it from another thread to end with `Stopped`, inside a forward at the next block.
 
     Returns:
@@ -179,9 +186,10 @@ def write(
     with model.anatomy.stoppable(stop), torch.random.fork_rng(devices):
         written = 0
         for group in groups:
-            weights = [_weights(model.anatomy, pruning, stop) for pruning in group]
-            if written == 0:
-                weights.insert(0, _weights(model.anatomy, None, stop))
+            weights = [] if written else [_Weights.now(model.anatomy)]
+            for pruning in group:
+                pruned, writings[written + len(weights)].packed = _weights(model.anatomy, pruning, pack, stop)
+                weights.append(pruned)
             here = writings[written : written + len(weights)]
             _write_together(model, prompt, weights, here, sampling, lambda: tell(_count(writings, sampling)))
             written += len(weights)
@@ -202,23 +210,45 @@ def repetition(tokens: Sequence[int]) -> float | None:
     return 1 - len(set(pieces)) / len(pieces) if pieces else None
 
 
-_Weights = list[tuple[nn.Parameter, Tensor]]
-"""What each parameter is to hold while a text's step runs."""
+@dataclass(frozen=True)
+class _Weights:
+    """What the model is to compute with while a text's step runs."""
 
+    parameters: list[tuple[nn.Parameter, Tensor]]
+    forwards: list[tuple[nn.Module, Callable[..., Tensor] | None]]
+    """A packed layer's own forward; None: the module's class has it."""
 
-def _weights(anatomy: Anatomy, pruning: Pruning | None, stop: threading.Event | None) -> _Weights:
-    """The dense weights (None) or a pruning's, unpacked once."""
-    try:
-        for layer in anatomy.layers if pruning else ():
-            if stop is not None and stop.is_set():
-                raise Stopped
-            if layer.name in pruning.masks:
-                layer.point_at(pruning.weight(layer))
+    @classmethod
+    def now(cls, anatomy: Anatomy) -> _Weights:
+        """What it computes with now."""
         # One parameter can hold several layers, the experts of a module.
         parameters = {id(layer.parameter): layer.parameter for layer in anatomy.layers}
-        return [(parameter, parameter.data) for parameter in parameters.values()]
-    finally:
-        anatomy.restore()
+        modules = {id(layer.module): layer.module for layer in anatomy.layers}
+        return cls(
+            [(parameter, parameter.data) for parameter in parameters.values()],
+            [(module, vars(module).get("forward")) for module in modules.values()],
+        )
+
+    def put(self) -> None:
+        """Let the model compute with this."""
+        for parameter, data in self.parameters:
+            parameter.data = data
+        for module, forward in self.forwards:
+            if forward is not None:
+                module.forward = forward
+            elif "forward" in vars(module):
+                del module.forward
+
+
+def _weights(
+    anatomy: Anatomy, pruning: Pruning, pack: bool, stop: threading.Event | None
+) -> tuple[_Weights, Packed | None]:
+    """A pruning's weights, unpacked or packed once for all tokens, and how its layers compute if packed."""
+    if pack:
+        with packed(anatomy, pruning, stop) as how:
+            return _Weights.now(anatomy), how
+    with pruning.applied(anatomy, stop):
+        return _Weights.now(anatomy), None
 
 
 def _weights_that_fit(model: LanguageModel, tokens: int, wanted: int) -> int:
@@ -251,6 +281,7 @@ def _write_together(
     tell: Callable[[], None],
 ) -> None:
     """Continue with each of the weights, in turn and token by token, until all are finished."""
+    dense = _Weights.now(model.anatomy)
     torch.manual_seed(sampling.seed)
     texts = [_Text(model, prompt, sampling, *pair) for pair in zip(weights, writings, strict=True)]
     try:
@@ -262,7 +293,7 @@ def _write_together(
     finally:
         for text in texts:
             text.close()
-        model.anatomy.restore()
+        dense.put()
 
 
 class _Text:
@@ -287,8 +318,7 @@ class _Text:
     def step(self) -> None:
         """Write the next token."""
         start = perf_counter()
-        for parameter, data in self._weights:
-            parameter.data = data
+        self._weights.put()
         _set_random_state(self._device, self._random)
         token = self._generate.switch()
         self._random = _random_state(self._device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -75,6 +76,7 @@ def ask(
     task: Task,
     limit: int | None,
     on_share: Callable[[float], None],
+    stop: threading.Event | None,
 ) -> tuple[tuple[bool, ...], ...]:
     """Put a task's first `limit` questions to the dense model and to every pruning.
 
@@ -88,7 +90,7 @@ def ask(
     right = []
     for done, pruning in enumerate((None, *prunings)):
         asked = _Asked(model, lambda share, done=done: on_share((done + share) / (1 + len(prunings))))
-        with pruning.applied(model.anatomy) if pruning else nullcontext():
+        with pruning.applied(model.anatomy, stop) if pruning else nullcontext():
             try:
                 samples = evaluate(asked, loaded, limit=limit, bootstrap_iters=0)["samples"][name]
             except torch.OutOfMemoryError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from wanda_core.errors import Stopped
 from wanda_core.kernels import cuda
 from wanda_core.kernels.formats import Masked, TwoFour, is_two_four
 from wanda_core.layers import Anatomy, ExpertLayer, Layer
@@ -28,7 +30,7 @@ class Packed:
 
 
 @contextmanager
-def packed(anatomy: Anatomy, pruning: Pruning) -> Iterator[Packed]:
+def packed(anatomy: Anatomy, pruning: Pruning, stop: threading.Event | None = None) -> Iterator[Packed]:
     """Let the model compute with packed weights inside the `with`, with the dense ones after it.
 
     What it gives is that of the masked dense model up to rounding. No weight of the model is written. Float32 on a CPU
@@ -38,11 +40,14 @@ def packed(anatomy: Anatomy, pruning: Pruning) -> Iterator[Packed]:
 
     Raises:
         Refused: the changed values of a layer cannot be read back.
+        Stopped: `stop` was set while the weights were packed, seconds for a large model.
     """
     result = Packed()
     swapped = []
     try:
         for layer in anatomy.layers:
+            if stop is not None and stop.is_set():
+                raise Stopped
             if layer.name not in pruning.masks:
                 continue
             weight, mask = pruning.weight(layer), pruning.masks[layer.name].unpack()

@@ -138,7 +138,7 @@ def zero_shot(
 
             tell(0)
             try:
-                answers = Answers(name, harness.ask(model, prunings, name, task, limit, tell))
+                answers = Answers(name, harness.ask(model, prunings, name, task, limit, tell, stop))
             except Refused as error:
                 answers = Answers(name, error=str(error))
             found.append(answers)

@@ -43,7 +43,7 @@ def main() -> None:
         eval_length=512,
         seed=0,
     )
-    job = Write(setup, RECIPES, PROMPT, new_tokens=80, temperature=0.0, top_p=1.0, seed=0)
+    job = Write(setup, RECIPES, PROMPT, new_tokens=80, temperature=0.0, top_p=1.0, seed=0, pack=False)
     texts = []
 
     def keep(event: Any) -> None:
