@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from wanda_core.changed import ChangedValues
+from wanda_core.errors import Stopped
 from wanda_core.layers import Anatomy, Layer
 from wanda_core.recipe import Recipe
 
@@ -93,10 +95,16 @@ class Pruning:
         return weight.masked_scatter_(mask, self.changed.get(layer.name).to(layer.stored.device))
 
     @contextmanager
-    def applied(self, anatomy: Anatomy) -> Iterator[None]:
-        """Let the model compute with the pruned weights inside the `with`, with the dense ones after it."""
+    def applied(self, anatomy: Anatomy, stop: threading.Event | None = None) -> Iterator[None]:
+        """Let the model compute with the pruned weights inside the `with`, with the dense ones after it.
+
+        Raises:
+            Stopped: `stop` was set while the weights were unpacked, seconds for a large model.
+        """
         try:
             for layer in anatomy.layers:
+                if stop is not None and stop.is_set():
+                    raise Stopped
                 if layer.name in self.masks:
                     layer.point_at(self.weight(layer))
             yield
