@@ -10,7 +10,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 
-from components import follow, recipe_panel, results
+from components import follow, inside, learn, recipe_panel, results
 from components.job import check_panel
 from components.measure import Measure
 from components.request_limit import RequestLimit
@@ -48,12 +48,11 @@ def build(sources: list[str]) -> gr.Blocks:
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=300, elem_id="recipe"):
                 panel = recipe_panel.build(sources)
-            with (
-                gr.Column(scale=5, min_width=320, elem_id="views"),
-                gr.Tabs(elem_id="tabs"),
-                gr.Tab("Results", id="results"),
-            ):
-                view = results.build()
+            with gr.Column(scale=5, min_width=320, elem_id="views"), gr.Tabs(elem_id="tabs"):
+                with gr.Tab("Results", id="results"):
+                    view = results.build()
+                with gr.Tab("Inside", id="inside") as inside_tab:
+                    inside_view = inside.build()
         follow.on_click(
             worker,
             run=panel.run,
@@ -65,7 +64,10 @@ def build(sources: list[str]) -> gr.Blocks:
             update=results.update,
             api_name="run",
         )
+        inside.connect(inside_view, worker, panel, sources, inside_tab)
         demo.unload(follow.leave_by(worker))
+    with demo.route("Learn", "/learn"):
+        learn.build()
     return demo.queue(max_size=4 * LIMITS.waiting)
 
 
