@@ -67,6 +67,8 @@ class Pruning:
     masks: dict[str, PackedMask] = field(default_factory=dict)
     changed: ChangedValues = field(default_factory=ChangedValues)
     """The kept weights' new values, of the layers whose weights the method changed."""
+    norms: dict[str, Tensor] = field(default_factory=dict)
+    """L2 norms of every layer's input features (in_features,), float32, on the CPU: what its scores were made of."""
     reports: list[LayerReport] = field(default_factory=list)
     uncalled: list[str] = field(default_factory=list)
     """Linear layers that the forward never called: left dense, not counted in the sparsity."""
@@ -82,8 +84,9 @@ class Pruning:
 
     @property
     def nbytes(self) -> int:
-        """Memory that the masks and changed values take, without those on disk (`changed.disk_bytes`)."""
-        return sum(mask.bits.nbytes for mask in self.masks.values()) + self.changed.memory_bytes
+        """Memory that masks, norms and changed values take, without those on disk (`changed.disk_bytes`)."""
+        masks = sum(mask.bits.nbytes for mask in self.masks.values())
+        return masks + sum(norms.nbytes for norms in self.norms.values()) + self.changed.memory_bytes
 
     def weight(self, layer: Layer) -> Tensor:
         """The pruned weight (out_features, in_features), in the layer's dtype: zero where pruned, kept values bit for
