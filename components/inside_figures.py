@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from gradio.components.plot import PlotData
 from plotly.subplots import make_subplots
 
-from components.figures import COLOURS, _style
+from components.figures import COLOURS, style
 
 SEQUENTIAL = "Cividis"
 """Readable by colour-blind people, in light and in dark."""
@@ -51,7 +51,7 @@ def map_figure(layers: Sequence[Any], quantity: str, names: Sequence[str]) -> go
     figure = make_subplots(
         rows=len(maps), cols=1, shared_xaxes=True, vertical_spacing=0.14, subplot_titles=maps
     )
-    _style(figure, height=90 + len(maps) * (40 + 20 * len(kinds)))
+    style(figure, height=90 + len(maps) * (40 + 20 * len(kinds)))
     for place, _ in enumerate(maps):
         sums = np.zeros((len(kinds), len(blocks)))
         counts = np.zeros_like(sums)
@@ -96,7 +96,7 @@ def histogram_figure(
     figure = make_subplots(
         rows=1, cols=2, horizontal_spacing=0.08, subplot_titles=[f"score: {n}" for n in names]
     )
-    _style(figure, height=270)
+    style(figure, height=270)
     for col, (histogram, spread) in enumerate(zip(histograms, spreads, strict=True), 1):
         middles = 10 ** ((histogram.edges[:-1] + histogram.edges[1:]) / 2)
         widths = np.diff(10**histogram.edges)
@@ -157,7 +157,7 @@ def plane_figure(
         points: `inspection.Weights`, flat.
         picked: the weight that is written out, `inspection.Weights` of one.
     """
-    figure = _style(go.Figure(), height=400)
+    figure = style(go.Figure(), height=400)
     figure.add_heatmap(
         z=np.log10(1 + plane.counts).astype(np.float32),
         x=10 ** ((plane.sizes[:-1] + plane.sizes[1:]) / 2),
@@ -222,7 +222,7 @@ def density_figure(
 ) -> go.Figure:
     """The whole mask of each method; the frame is the window that is shown weight by weight."""
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=names)
-    _style(figure, height=330)
+    style(figure, height=330)
     rows, columns = window
     for col, values in enumerate(densities, 1):
         x, y = (_middles(size, cells) for size, cells in zip(shape[::-1], values.shape[::-1], strict=True))
@@ -266,7 +266,7 @@ def window_figure(part: Any, among: int, picked: tuple[int, int], names: Sequenc
         part: `inspection.Weights` (rows, columns).
         among: M of an N:M pattern, whose groups are then set apart; else 0.
     """
-    figure = _style(go.Figure(), height=430)
+    figure = style(go.Figure(), height=430)
     colours = (BOTH_PRUNE, ONLY_SECOND, ONLY_FIRST, BOTH_KEEP)
     scale = [[edge, colour] for i, colour in enumerate(colours) for edge in (i / 4, (i + 1) / 4)]
     labels = np.array(fates(names), dtype=object)
@@ -326,7 +326,7 @@ def window_figure(part: Any, among: int, picked: tuple[int, int], names: Sequenc
 
 def inputs_figure(norms: np.ndarray, outliers: np.ndarray) -> go.Figure:
     """Norm of every input feature, the outliers by name."""
-    figure = _style(go.Figure(), height=280)
+    figure = style(go.Figure(), height=280)
     figure.add_scatter(
         x0=0,
         dx=1,
@@ -359,7 +359,7 @@ def rows_figure(losses: dict[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:
     Args:
         losses: by group, shares removed and losses of the rows, (out_features,) each.
     """
-    figure = _style(go.Figure(), height=300)
+    figure = style(go.Figure(), height=300)
     order = np.argsort(next(iter(losses.values()))[1], kind="stable")
     step = max(1, len(order) // 1024)
     shown = order[::step]
