@@ -80,6 +80,9 @@ def carry_out(job: Job) -> Iterator[Event]:
                 raise
             events.put(Failure("out of memory: take a smaller model, fewer windows or a smaller window"))
         finally:
+            from wanda_core.memory import give_back
+
+            give_back()  # else a server that has served many holds hundreds of megabytes of what it freed
             events.put(None)
 
     thread = threading.Thread(target=work, name="work")

@@ -57,8 +57,8 @@ def on_click(
                 yield [_status(task, worker), *busy, *(update(outcome) if fresh else keep)]
                 shown = outcome
                 await asyncio.sleep(REFRESH)
-            outcome = task.outcome
-            last = update(outcome) if outcome is not None and outcome is not shown else keep
+            # Whole once more: who calls without a page gets the last message alone.
+            last = update(task.outcome) if task.outcome is not None else keep
             yield [_ending(task, visitor), *idle, *last]
         finally:
             worker.leave(visitor, task)

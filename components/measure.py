@@ -75,6 +75,7 @@ class Measure(Job):
                 pruning = kept_pruning(subject, recipe)
             if row["error"] is None:
                 _rows.put(_row_key(subject, recipe), row, ROW_BYTES)
+                _runs.put((self.setup, recipe), True, ROW_BYTES)
             outcome.rows.append(row)
             if pruning is not None:
                 outcome.layers[point_name(recipe)] = layer_figures(pruning)
@@ -109,6 +110,15 @@ def _known_row(subject: Subject, recipe: Recipe | None) -> dict[str, Any] | None
     if recipe is not None and kept_pruning(subject, recipe) is None:
         return None
     return _rows.get(_row_key(subject, recipe))
+
+
+_runs: Store[bool] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
+"""Setup and recipe of the points that were measured, by whomever."""
+
+
+def has_run(setup: Setup, recipes: Sequence[Recipe]) -> bool:
+    """Whether any of these recipes was measured on that setup not long ago."""
+    return any(_runs.get((setup, recipe)) for recipe in recipes)
 
 
 def point_name(recipe: Any) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -58,6 +59,16 @@ def wait_for(address: str, process: subprocess.Popen, seconds: float = 90) -> No
         else:
             return
     raise AssertionError(f"no answer within {seconds} s")
+
+
+def server_memory(address: str) -> int:
+    """Bytes in memory of the process that serves `address`."""
+    port = address.rsplit(":", 1)[1]
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "app.py" in command and command[-1:] == [port]:
+            return process.memory_info().rss
+    raise AssertionError(f"no process serves {address}")
 
 
 @contextmanager

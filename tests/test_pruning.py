@@ -147,10 +147,28 @@ def test_tokens_that_are_none_are_refused(windows: Tensor) -> None:
         prune(take_apart(tiny("llama")), windows, Recipe())
 
 
-def test_bfloat16_prunes_as_well(tokens: Tensor) -> None:
-    network = tiny("llama").bfloat16()
-    before = snapshot(network.float())
-    network = network.bfloat16()
-    pruning = prune(take_apart(network), tokens, Recipe())
-    assert pruning.sparsity == 0.5
-    assert_untouched(network.float(), before)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_formats_prune_by_the_inputs_they_compute_with(dtype: torch.dtype, tokens: Tensor) -> None:
+    """The layers' inputs as a plain forward gives them, scored in float64: only near-ties fall otherwise."""
+    network = tiny("llama").to(dtype)
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    anatomy = take_apart(network)
+    pruning = prune(anatomy, tokens, Recipe(schedule="dense"), micro_batch=len(tokens))
+    assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
+    with pruning.applied(anatomy):
+        assert {layer.parameter.dtype for layer in anatomy.layers} == {dtype}
+
+    inputs: dict[str, Tensor] = {}
+    for layer in anatomy.layers:
+        layer.module.register_forward_pre_hook(
+            lambda _, args, n=layer.name: inputs.update({n: args[0].double()})
+        )
+    network.model(input_ids=tokens)
+    for layer in anatomy.layers:
+        scores = layer.stored.double().abs() * inputs[layer.name].flatten(0, 1).norm(dim=0)
+        size = scores.shape[1]
+        threshold = scores.sort(dim=1).values[:, size // 2 - 1 : size // 2 + 1].mean(dim=1, keepdim=True)
+        mask = pruning.masks[layer.name].unpack()
+        assert (mask.sum(dim=1) == size - size // 2).all()
+        near = (scores - threshold).abs() < 1e-5 * threshold
+        assert ((mask == (scores > threshold)) | near).all(), layer.name

@@ -105,6 +105,15 @@ def test_a_registered_score_is_a_method_everywhere(
         main(["compare", "--help"])
     assert "smallest-input" in capsys.readouterr().out
 
+    import gradio as gr
+
+    from components import recipe_panel
+
+    with gr.Blocks() as page:
+        recipe_panel.build(["pocket"])
+    methods = next(block for block in page.blocks.values() if block.elem_id == "methods")
+    assert "smallest-input" in [value for _, value in methods.choices]
+
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("method", DETERMINISTIC)

@@ -203,7 +203,7 @@ def _read_file(path: Path) -> str:
         # utf-8-sig: Windows editors put a mark at the front that is no part of the text.
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     # Streamed, and the folder goes: no copy of a user's text stays behind in a cache.
-    with TemporaryDirectory() as cache, _quiet_load_dataset() as load_dataset:
+    with TemporaryDirectory() as cache, quiet_load_dataset() as load_dataset:
         files = {"train": glob.escape(str(path.absolute()))}
         rows = load_dataset(**how, data_files=files, split="train", streaming=True, cache_dir=cache)
         return _join(rows, path.name)
@@ -217,7 +217,7 @@ def _read_dataset(spec: str, role: str, characters: int) -> tuple[str, str, str 
         if parts is None:
             raise _refuse(f"`{spec}` is neither a file nor the name of a dataset: {_GIVE}")
         how = {"path": HUB + parts[1], "name": parts[2], "streaming": True}
-    with _quiet_load_dataset() as load_dataset:
+    with quiet_load_dataset() as load_dataset:
         splits = load_dataset(**how)
         split = next((wanted for wanted in SPLITS[role] if wanted in splits), None)
         if split is None:
@@ -266,7 +266,7 @@ def _text_column(rows: list[dict[str, Any]], name: str) -> str:
 
 
 @contextmanager
-def _quiet_load_dataset() -> Iterator[Callable[..., Any]]:
+def quiet_load_dataset() -> Iterator[Callable[..., Any]]:
     """`datasets.load_dataset` without bars and log lines: what goes wrong is said once, in what we raise."""
     import datasets  # slow to import, and plain text does without
     import huggingface_hub.utils as hub

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from time import perf_counter
 
@@ -12,10 +11,10 @@ from torch import Tensor
 from wanda_core.activations import InputStatistics
 from wanda_core.errors import Refused
 from wanda_core.layers import Layer
-from wanda_core.masks import structured_mask, unstructured_mask
+from wanda_core.masks import choose
 from wanda_core.methods import METHODS
 from wanda_core.pruning import LayerReport, PackedMask, Pruning, pruned_weight
-from wanda_core.scores import SCORES
+from wanda_core.scores import scores_of
 from wanda_core.updates import AdmmFactor, SparseGptFactor, admm, sparsegpt
 
 NO_TOKEN = "no calibration token was routed to this expert: pruned by magnitude within output rows"
@@ -81,6 +80,7 @@ class Decision:
         if not torch.isfinite(layer.weight.sum(dtype=torch.float32)):
             raise Refused(f"the weights of {layer.name} hold NaN or infinite values")
         norms = statistics.norms()
+        self.result.norms[layer.name] = norms.cpu()
         if not torch.isfinite(norms).all():
             raise Refused(f"the input of {layer.name} holds NaN or infinite values: try --dtype float32")
         if self.method.needs_inputs and statistics.tokens == 0:
@@ -96,13 +96,8 @@ class Decision:
         return mask, values, factor.note
 
     def _mask(self, layer: Layer, score: str, norms: Tensor, group: str | None) -> Tensor:
-        # Seeded by layer, so that a layer's noise does not depend on which layers came before it.
-        generator = torch.Generator().manual_seed(self.recipe.seed ^ zlib.crc32(layer.name.encode()))
-        scores = SCORES[score].function(layer.weight.float(), norms, generator)
-        pattern = self.recipe.parsed_pattern
-        if pattern.structured:
-            return structured_mask(scores, pattern.keep, pattern.among)
-        return unstructured_mask(scores, self.sparsities[layer], group)
+        scores = scores_of(score, layer.name, layer.weight.float(), norms, self.recipe.seed)
+        return choose(scores, self.recipe.parsed_pattern, self.sparsities[layer], group)
 
     def _factor_of(self, layer: Layer, statistics: InputStatistics) -> SparseGptFactor | AdmmFactor:
         """Computed once for layers that share their input, which come one after the other."""

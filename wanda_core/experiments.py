@@ -104,22 +104,22 @@ def compare(
         row = done.get(_key(_row(recipe, tokens)))
         pruning = None
         if row is None:
-            row, pruning = _measure(model, tokens, windows, recipe, on_progress, stop)
+            row, pruning = measure(model, tokens, windows, recipe, on_progress, stop)
         rows.append(row)
         if on_row:
             on_row(row, pruning)
     return rows
 
 
-def _measure(
+def measure(
     model: LanguageModel,
     tokens: Tensor,
     windows: Tensor,
     recipe: Recipe | None,
-    on_progress: OnProgress | None,
-    stop: threading.Event | None,
+    on_progress: OnProgress | None = None,
+    stop: threading.Event | None = None,
 ) -> tuple[Row, Pruning | None]:
-    """Prune by `recipe` (None: leave dense) and evaluate."""
+    """Prune by `recipe` (None: leave dense) and evaluate: the row, and the pruning; arguments as in `compare`."""
     row, pruning = _row(recipe, tokens), None
     label = "dense" if recipe is None else describe(recipe)
 

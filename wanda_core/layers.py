@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +15,7 @@ from torch.nn.utils import parametrize
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from wanda_core.errors import Refused
+from wanda_core.errors import Refused, Stopped
 from wanda_core.experts import PROJECTIONS, why_not_experts
 
 ROUTERS = {"gate", "router", "shared_expert_gate", "modality_router"}
@@ -92,6 +95,21 @@ class Anatomy:
     def restore(self) -> None:
         for layer in self.layers:
             layer.restore()
+
+    @contextmanager
+    def stoppable(self, stop: threading.Event | None) -> Iterator[None]:
+        """Let every forward inside the `with` end with `Stopped` at its next block once `stop` is set."""
+
+        def check(*_: object) -> None:
+            if stop is not None and stop.is_set():
+                raise Stopped
+
+        hooks = [block.register_forward_pre_hook(check) for block in self.blocks]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
 
 def take_apart(network: PreTrainedModel) -> Anatomy:

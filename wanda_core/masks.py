@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wanda_core.errors import Refused
+from wanda_core.recipe import Pattern
+
 SMALL_GROUP = 16
 """Up to this many weights a group is ranked by comparing all pairs, faster than a selection per group."""
 
@@ -19,6 +22,30 @@ SMALL_GROUP = 16
 def prune_count(size: int, sparsity: float) -> int:
     """How many of a group of `size` weights go."""
     return math.floor(size * sparsity)
+
+
+def choose(scores: Tensor, pattern: Pattern, sparsity: float, group: str | None) -> Tensor:
+    """Mask under a pattern: where `unstructured`, `sparsity` of every comparison group goes.
+
+    Args:
+        scores: (out_features, in_features), float32, no NaN.
+        sparsity: share to prune, 0 to 1; an N:M pattern has its own.
+        group: as in `unstructured_mask`; an N:M pattern has its own.
+
+    Returns:
+        bool, (out_features, in_features).
+    """
+    if pattern.structured:
+        return structured_mask(scores, pattern.keep, pattern.among)
+    return unstructured_mask(scores, sparsity, group)
+
+
+def check_divides(pattern: Pattern, name: str, columns: int) -> None:
+    """Refuse an N:M pattern that cannot lie on the `columns` inputs of the layer `name`."""
+    if pattern.structured and columns % pattern.among:
+        raise Refused(
+            f"pattern {pattern} does not divide the {columns} inputs of {name}: choose an M that does"
+        )
 
 
 def unstructured_mask(scores: Tensor, sparsity: float, group: str) -> Tensor:
@@ -70,13 +97,15 @@ def keep_highest(scores: Tensor, prune: int) -> Tensor:
         return _rank_by_pairs(scores) >= prune
     threshold = _smallest(scores, prune)  # (groups, 1): the highest score that goes
     mask = scores > threshold
-    tied = (
-        (size - mask.sum(dim=1) > prune).nonzero().flatten()
-    )  # rows where ties at the threshold take too many
+    # Rows where ties at the threshold take too many; few are tied, so that their places cost little.
+    spare = size - prune - mask.count_nonzero(dim=1)  # (groups,): how many more must stay
+    tied = spare.nonzero().flatten()
     if len(tied):
-        ties = scores[tied] == threshold[tied]
-        below = size - mask[tied].sum(dim=1, keepdim=True) - ties.sum(dim=1, keepdim=True)
-        mask[tied] |= ties & (ties.cumsum(dim=1) > prune - below)
+        row, place = (scores[tied] == threshold[tied]).nonzero(as_tuple=True)  # the later, the further behind
+        ties = torch.bincount(row, minlength=len(tied))
+        from_end = ties.cumsum(0)[row] - torch.arange(len(row), device=row.device)  # 1 for a row's last tie
+        stays = from_end <= spare[tied][row]
+        mask[tied[row[stays]], place[stays]] = True
     return mask
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from wanda_core.errors import Stopped
 from wanda_core.kernels import cuda
 from wanda_core.kernels.formats import Masked, TwoFour, is_two_four
 from wanda_core.layers import Anatomy, ExpertLayer, Layer
@@ -51,14 +53,19 @@ class Packed:
             anatomy.restore()
 
 
-def pack(anatomy: Anatomy, pruning: Pruning) -> Packed:
+def pack(anatomy: Anatomy, pruning: Pruning, stop: threading.Event | None = None) -> Packed:
     """Pack every pruned layer that a kernel takes on this machine; the model is left as it is.
 
     Float32 on a CPU goes through numba (compiled once for a machine, some seconds): 2:4 masks everywhere, others where
     the processor has AVX-512. Float16 and bfloat16 on CUDA go through torch, 2:4 only.
+
+    Raises:
+        Stopped: `stop` was set while the weights were packed, seconds for a large model.
     """
     result = Packed(pruning)
     for layer in anatomy.layers:
+        if stop is not None and stop.is_set():
+            raise Stopped
         if layer.name not in pruning.masks:
             continue
         mask = pruning.masks[layer.name].unpack()
@@ -72,10 +79,10 @@ def pack(anatomy: Anatomy, pruning: Pruning) -> Packed:
 
 
 @contextmanager
-def packed(anatomy: Anatomy, pruning: Pruning) -> Iterator[Packed]:
+def packed(anatomy: Anatomy, pruning: Pruning, stop: threading.Event | None = None) -> Iterator[Packed]:
     """Let the model compute with packed weights inside the `with`: what it gives is that of the masked dense model up
     to rounding. No weight of the model is written. See `pack`."""
-    result = pack(anatomy, pruning)
+    result = pack(anatomy, pruning, stop)
     with result.applied(anatomy):
         yield result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
@@ -16,6 +17,7 @@ from wanda_core.activations import SAMPLE_ROWS, SAMPLE_ROWS_PER_WINDOW, InputSta
 from wanda_core.decision import Decision
 from wanda_core.errors import Refused
 from wanda_core.layers import Anatomy, Layer
+from wanda_core.masks import check_divides
 from wanda_core.methods import METHODS
 from wanda_core.pruning import Pruning
 from wanda_core.recipe import Recipe, parse_allocation
@@ -61,7 +63,15 @@ def prune(
     try:
         if owl:
             # The walk for the outliers is the first half of the work.
-            norms = _dense_norms(anatomy, tokens, micro_batch, _part(on_progress, 0, 0.5), stop)
+            norms = {}
+            walk_dense(
+                anatomy,
+                tokens,
+                lambda layer, statistics: norms.__setitem__(layer, statistics.norms()),
+                micro_batch=micro_batch,
+                on_progress=_part(on_progress, 0, 0.5),
+                stop=stop,
+            )
             sparsities = allocation.owl(anatomy, norms, recipe.sparsity)
             on_progress = _part(on_progress, 0.5, 0.5)
         else:
@@ -92,30 +102,36 @@ def prune(
     return result
 
 
-def _dense_norms(
+def walk_dense(
     anatomy: Anatomy,
     tokens: Tensor,
-    micro_batch: int,
-    on_progress: OnProgress | None,
-    stop: threading.Event | None,
-) -> dict[Layer, Tensor]:
-    """Norms of every layer's input features in the dense model, (in_features,) each: one forward."""
-    norms = {}
+    see: Callable[[Layer, InputStatistics], None],
+    *,
+    micro_batch: int | None = None,
+    on_progress: OnProgress | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Show the input statistics of every layer in the untouched model to `see`: one forward. Arguments as in `prune`.
+
+    Raises:
+        Refused: the model cannot be walked through.
+        Stopped: `stop` was set.
+    """
+    device = anatomy.layers[0].stored.device
 
     def note(layer: Layer, statistics: InputStatistics) -> Tensor:
-        norms[layer] = statistics.norms()
+        see(layer, statistics)
         return layer.weight
 
     Walk(
         anatomy,
-        tokens,
+        tokens.to(device),
         note,
-        micro_batch=micro_batch,
+        micro_batch=min(len(tokens), micro_batch or default_micro_batch(tokens.shape[1], device)),
         schedule="dense",
         on_progress=on_progress,
         stop=stop,
     ).run()
-    return norms
 
 
 def _part(on_progress: OnProgress | None, before: float, share: float) -> OnProgress | None:
@@ -164,10 +180,5 @@ def _check(anatomy: Anatomy, tokens: Tensor, recipe: Recipe) -> None:
     if int(tokens.min()) < 0 or int(tokens.max()) >= vocabulary:
         raise Refused(f"calibration holds a token outside the model's vocabulary of {vocabulary:,}")
     allocation.explicit(anatomy, parse_allocation(recipe.allocation), recipe.sparsity)
-    pattern = recipe.parsed_pattern
     for layer in anatomy.layers:
-        if pattern.structured and layer.weight.shape[1] % pattern.among:
-            raise Refused(
-                f"pattern {pattern} does not divide the {layer.weight.shape[1]} inputs of {layer.name}: "
-                f"choose an M that does"
-            )
+        check_divides(recipe.parsed_pattern, layer.name, layer.weight.shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from wanda_core.changed import ChangedValues
+from wanda_core.errors import Stopped
 from wanda_core.layers import Anatomy, Layer
 from wanda_core.recipe import Recipe
 
@@ -65,6 +67,8 @@ class Pruning:
     masks: dict[str, PackedMask] = field(default_factory=dict)
     changed: ChangedValues = field(default_factory=ChangedValues)
     """The kept weights' new values, of the layers whose weights the method changed."""
+    norms: dict[str, Tensor] = field(default_factory=dict)
+    """L2 norms of every layer's input features (in_features,), float32, on the CPU: what its scores were made of."""
     reports: list[LayerReport] = field(default_factory=list)
     uncalled: list[str] = field(default_factory=list)
     """Linear layers that the forward never called: left dense, not counted in the sparsity."""
@@ -80,8 +84,9 @@ class Pruning:
 
     @property
     def nbytes(self) -> int:
-        """Memory that the masks and changed values take, without those on disk (`changed.disk_bytes`)."""
-        return sum(mask.bits.nbytes for mask in self.masks.values()) + self.changed.memory_bytes
+        """Memory that masks, norms and changed values take, without those on disk (`changed.disk_bytes`)."""
+        masks = sum(mask.bits.nbytes for mask in self.masks.values())
+        return masks + sum(norms.nbytes for norms in self.norms.values()) + self.changed.memory_bytes
 
     def weight(self, layer: Layer) -> Tensor:
         """The pruned weight (out_features, in_features), in the layer's dtype: zero where pruned, kept values bit for
@@ -93,10 +98,16 @@ class Pruning:
         return weight.masked_scatter_(mask, self.changed.get(layer.name).to(layer.stored.device))
 
     @contextmanager
-    def applied(self, anatomy: Anatomy) -> Iterator[None]:
-        """Let the model compute with the pruned weights inside the `with`, with the dense ones after it."""
+    def applied(self, anatomy: Anatomy, stop: threading.Event | None = None) -> Iterator[None]:
+        """Let the model compute with the pruned weights inside the `with`, with the dense ones after it.
+
+        Raises:
+            Stopped: `stop` was set while the weights were unpacked, seconds for a large model.
+        """
         try:
             for layer in anatomy.layers:
+                if stop is not None and stop.is_set():
+                    raise Stopped
                 if layer.name in self.masks:
                     layer.point_at(self.weight(layer))
             yield

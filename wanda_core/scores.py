@@ -7,6 +7,7 @@ write the function and put it in `SCORES`: `METHODS`, the app, the command line 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -63,3 +64,18 @@ SCORES: dict[str, Score] = {
     "ria": Score(ria, needs_norms=True, group="layer"),
     "random": Score(random, needs_norms=False),
 }
+
+
+def scores_of(name: str, layer: str, weight: Tensor, norms: Tensor, seed: int) -> Tensor:
+    """Scores of one layer, float32, (out_features, in_features).
+
+    Args:
+        name: of the score, in `SCORES`.
+        layer: full name of the layer. Noise is seeded by it, so as not to depend on which layers came before.
+        weight: (out_features, in_features), float32.
+        norms: L2 norms of the input features, (in_features,), float32.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed ^ zlib.crc32(layer.encode()))
+    return SCORES[name].function(weight, norms, generator)

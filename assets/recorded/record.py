@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from components.measure import Outcome, layer_figures, point_name
 from components.words import point
 from wanda_core import calibration, experiments, models
@@ -32,13 +34,7 @@ def main() -> None:
     ids = calibration.encode(options.text.read_text(encoding="utf-8"), model.tokenizer)
     windows = calibration.evaluation_windows(ids, *SHAPE)
     tokens = calibration.calibration_windows(ids, *SHAPE, seed=0, after=windows.numel())
-    texts = {
-        "calibration": "WikiText-2 (test)",
-        "calibration_after": windows.numel(),
-        "seed": 0,
-        "evaluation": "WikiText-2 (test)",
-    }
-    protocol = experiments.protocol(model, tokens, windows, texts) | {"source": NAME}
+    protocol = experiments.protocol(model, tokens, windows, texts_of(windows)) | {"source": NAME}
     recipes = [Recipe(method=m, sparsity=s) for s in SPARSITIES for m in METHODS]
     recipes += [Recipe(method=m, pattern=p) for p in PATTERNS for m in METHODS]
     layers = {}
@@ -52,6 +48,16 @@ def main() -> None:
     outcome = vars(Outcome(protocol, rows, layers))
     file = Path(__file__).with_name(f"{NAME.removesuffix('-Instruct').lower()}.json")
     file.write_text(json.dumps(outcome, separators=(",", ":"), allow_nan=False) + "\n", encoding="utf-8")
+
+
+def texts_of(windows: Tensor) -> dict[str, Any]:
+    """What the protocol says about the texts: calibrated on the same one, after what is evaluated."""
+    return {
+        "calibration": "WikiText-2 (test)",
+        "calibration_after": windows.numel(),
+        "seed": 0,
+        "evaluation": "WikiText-2 (test)",
+    }
 
 
 if __name__ == "__main__":

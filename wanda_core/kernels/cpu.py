@@ -35,6 +35,8 @@ if numba.config.THREADING_LAYER == "default":
     # The one that is there everywhere and survives a fork. Its workers sleep between calls: those of OpenMP spin, and
     # fight with torch's own for the cores.
     numba.config.THREADING_LAYER = "workqueue"
+_scratch = threading.local()
+_NONE = torch.empty(0)
 _one_caller = threading.Lock()
 """That layer ends the process where two threads start parallel work at once."""
 
@@ -176,8 +178,14 @@ class Tiled(ABC):
         return sum(array.nbytes for array in self._arrays)
 
     @abstractmethod
+    def unpack(self, weight: np.ndarray) -> None:
+        """Fill `weight`, float32 (in_features, rows filled up), with the weight and its zeros."""
+
     def transposed(self) -> Tensor:
         """The weight with its zeros, float32 (in_features, out_features)."""
+        weight = torch.empty(self.shape[1], self._filled_rows)
+        self.unpack(weight.numpy())
+        return weight[:, : self.shape[0]]
 
     def product(self, inputs: Tensor) -> Tensor:
         """`inputs @ weight.T` for a few tokens: float32 (tokens, in_features) -> (tokens, out_features).
@@ -199,16 +207,22 @@ class Tiled(ABC):
     def linear(self, inputs: Tensor) -> Tensor:
         """`inputs @ weight.T` for any number of tokens: (..., in_features) -> (..., out_features).
 
-        Beyond `FEW` tokens through the unpacked weight, which is there only as long as the product takes.
+        Beyond `FEW` tokens through the unpacked weight, which is there only as long as the product takes, in memory
+        that every product of the thread uses: fresh memory would cost as much time as unpacking does.
         """
         flat = inputs.reshape(-1, self.shape[1])
         if len(flat) > FEW:
-            return inputs @ self.transposed()
+            count = self.shape[1] * self._filled_rows
+            if getattr(_scratch, "memory", _NONE).numel() < count:
+                _scratch.memory = torch.empty(count)
+            weight = _scratch.memory[:count].view(self.shape[1], self._filled_rows)
+            self.unpack(weight.numpy())
+            return inputs @ weight[:, : self.shape[0]]
         return self.product(flat).view(*inputs.shape[:-1], self.shape[0])
 
-    def _empty(self) -> Tensor:
-        """To be unpacked into: (in_features, rows filled up)."""
-        return torch.empty(self.shape[1], -(-self.shape[0] // LANES) * LANES)
+    @property
+    def _filled_rows(self) -> int:
+        return -(-self.shape[0] // LANES) * LANES
 
 
 class TiledDense(Tiled):
@@ -219,9 +233,8 @@ class TiledDense(Tiled):
         tiles = _filled(weight).view(-1, LANES, columns).permute(0, 2, 1).contiguous().numpy()
         super().__init__((rows, columns), (tiles,), (_dense, _dense_in_parallel))
 
-    def transposed(self) -> Tensor:
-        tiles = torch.from_numpy(self._arrays[0])
-        return tiles.permute(1, 0, 2).reshape(self.shape[1], -1)[:, : self.shape[0]]
+    def unpack(self, weight: np.ndarray) -> None:
+        weight[:] = self._arrays[0].transpose(1, 0, 2).reshape(weight.shape)
 
 
 class TiledTwoFour(Tiled):
@@ -240,10 +253,8 @@ class TiledTwoFour(Tiled):
             (_two_four, _two_four_in_parallel),
         )
 
-    def transposed(self) -> Tensor:
-        weight = self._empty()
-        _unpack_two_four(*self._arrays, weight.numpy())
-        return weight[:, : self.shape[0]]
+    def unpack(self, weight: np.ndarray) -> None:
+        _unpack_two_four(*self._arrays, weight)
 
 
 class TiledMasked(Tiled):
@@ -259,10 +270,9 @@ class TiledMasked(Tiled):
         arrays = (values.numpy(), starts, bits.astype(np.uint32))
         super().__init__((rows, columns), arrays, (_masked, _masked_in_parallel))
 
-    def transposed(self) -> Tensor:
-        weight = self._empty().zero_()
-        _unpack_masked(*self._arrays, weight.numpy())
-        return weight[:, : self.shape[0]]
+    def unpack(self, weight: np.ndarray) -> None:
+        weight[:] = 0
+        _unpack_masked(*self._arrays, weight)
 
 
 def _filled(rows: Tensor) -> Tensor:

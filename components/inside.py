@@ -1,0 +1,498 @@
+"""The view Inside: which weights went, and why? A map of the model, and one of its layers laid open."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from components import follow, inside_figures, status
+from components.job import PATTERNS, check_panel
+from components.look import (
+    RECORDED_KEY,
+    Look,
+    LookInside,
+    Opened,
+    keep,
+    look_named,
+    open_layer,
+    pair,
+    recorded,
+)
+from components.recipe_panel import RecipePanel
+from components.words import name
+from components.worker import Worker
+from wanda_core.errors import Refused
+from wanda_core.methods import METHODS
+from wanda_core.recipe import Recipe
+
+QUANTITIES = {
+    "differ": ("disagreement", "Brighter: the two methods remove more different weights there."),
+    "error": ("output error", "Brighter: the layer's output moved more; compare the two maps."),
+    "sparsity": (
+        "sparsity reached",
+        "How much went from each layer; even where every row gives the same share.",
+    ),
+    "outliers": ("outlier inputs", "Brighter: more inputs are over five times as loud as the layer's mean."),
+}
+GROUPS = {"own": "each method's own", "output": "output row", "layer": "whole layer", "input": "input column"}
+SPAN = (48, 96)
+"""Rows and columns of the window."""
+CLICKS = """
+const charts = {"map-chart": "map", "density-chart": "density", "window-chart": "window", "plane-chart": "plane"};
+setInterval(() => {
+  for (const [id, chart] of Object.entries(charts)) {
+    const plot = document.querySelector(`#${id} .js-plotly-plot`);
+    if (!plot || !plot.on || plot.dataset.clicks) continue;
+    plot.dataset.clicks = "1";
+    plot.on("plotly_click", (event) => {
+      const point = event.points[0];
+      const at = chart == "plane" ? [point.customdata?.[7], point.customdata?.[6]] : [point.x, point.y];
+      trigger("click", {chart, x: at[0], y: at[1]});
+    });
+  }
+}, 250);
+"""
+"""A plot has no click event of its own: this passes on those of the pictures."""
+
+
+@dataclass
+class InsideView:
+    """What `connect` wires."""
+
+    run: gr.Button
+    stop: gr.Button
+    status_line: gr.HTML
+    look: gr.State
+    title: gr.HTML
+    map: gr.Plot
+    map_note: gr.HTML
+    quantity: gr.Radio
+    clicks: gr.HTML
+    controls: list[gr.components.Component]
+    """layer, first and second method, percent, pattern, group, row and column of the weight, and whether unfolded."""
+    card: list[gr.components.Component]
+    """label, histogram, plane, densities, window, arithmetic, norms, rows."""
+    fold: gr.Accordion
+
+
+def build() -> InsideView:
+    """Lay the view out, filled with the recorded look."""
+    look = recorded()
+    first = next(iter(look.norms))
+    label, histogram, plane, density, window, arithmetic, *_ = _card(
+        look, first, *_settings(look), 20, 40, False
+    )
+    with gr.Row():
+        run = gr.Button("Look inside", variant="primary", elem_id="look", min_width=120)
+        stop = gr.Button("Stop looking", interactive=False, min_width=120)
+    status_line = gr.HTML(
+        status.ready(
+            "Reads the model's inputs once, by the recipe's settings; then every layer opens at once."
+        ),
+        elem_id="look-status",
+    )
+    key = gr.State(RECORDED_KEY)
+    title = gr.HTML(_title(look), elem_id="look-title")
+    quantity = gr.Radio(
+        [(text, q) for q, (text, _) in QUANTITIES.items()],
+        value="differ",
+        label="Colour the map by",
+        elem_id="map-by",
+    )
+    map_note = gr.HTML(_map_note("differ"))
+    map_plot = gr.Plot(_map(look, "differ"), show_label=False, container=False, elem_id="map-chart")
+    clicks = gr.HTML("", js_on_load=CLICKS)
+    layer = gr.Dropdown(_names(look), value=first, label="Layer (or click the map)", elem_id="layer")
+    methods = [(name(method), method) for method in METHODS]
+    a, b, percent, pattern, group = _settings(look)
+    with gr.Row():
+        one = gr.Dropdown(methods, value=a, label="First method", min_width=140, elem_id="first-method")
+        two = gr.Dropdown(methods, value=b, label="Second method", min_width=140, elem_id="second-method")
+    amount = gr.Slider(0, 95, value=percent, step=1, label="Preview sparsity (%)", elem_id="preview")
+    with gr.Row():
+        shape = gr.Radio(list(PATTERNS), value=pattern, label="Preview pattern", elem_id="preview-pattern")
+        groups = gr.Radio(
+            [(text, g) for g, text in GROUPS.items()],
+            value=group,
+            label="Weights compete within",
+            elem_id="group",
+        )
+    card = [gr.HTML(label, elem_id="card-label")]
+    _says(
+        "Scores of all weights, low ones left. The dashed line is the middle threshold, the band holds 90% of them."
+    )
+    card.append(_plot(histogram, "histogram-chart"))
+    _says(
+        "Each weight by its size and its input's norm; left of a method's line it goes. Magnitude's line is vertical; "
+        "Wanda's is a hyperbola, straight on log axes, one for every row (three are drawn). Dots are single weights."
+    )
+    card.append(_plot(plane, "plane-chart"))
+    _says(
+        "The whole matrix under each method: dark stripes are inputs or rows that lost most. Click to move the frame."
+    )
+    card.append(_plot(density, "density-chart"))
+    _says("Inside the frame, one pixel per weight: colour where the methods differ. Hover or click a weight.")
+    card.append(_plot(window, "window-chart"))
+    with gr.Row():
+        row = gr.Number(20, label="Output row", precision=0, min_width=100, elem_id="row")
+        column = gr.Number(40, label="Input", precision=0, min_width=100, elem_id="column")
+    card.append(gr.HTML(arithmetic, elem_id="arithmetic"))
+    unfolded = gr.State(False)
+    with gr.Accordion("Inputs and rows", open=False, elem_id="fold") as fold:
+        _says("How loud each input is; outliers, more than five times the mean, are named.")
+        card.append(_plot(None, "inputs-chart"))
+        _says(
+            "How far each output row moves by the second method, estimated from the norms: lower and flatter is better."
+        )
+        card.append(_plot(None, "rows-chart"))
+    controls = [layer, one, two, amount, shape, groups, row, column, unfolded]
+    return InsideView(
+        run, stop, status_line, key, title, map_plot, map_note, quantity, clicks, controls, card, fold
+    )
+
+
+def connect(view: InsideView, worker: Worker, panel: RecipePanel, sources: list[str], tab: gr.Tab) -> None:
+    """Wire the view. Opening its tab after a run opens that run's own masks."""
+    layer, one, two, amount, shape, groups, row, column, unfolded = view.controls
+    own = [view.look, view.title, view.map, layer, one, two, amount, shape, groups, row, column, *view.card]
+
+    def job(source: Any, *values: Any) -> LookInside:
+        setup, recipes = check_panel(source, sources, *values)
+        return LookInside(setup, pair(recipes))
+
+    follow.on_click(
+        worker,
+        run=view.run,
+        stop=view.stop,
+        status_line=view.status_line,
+        inputs=panel.inputs,
+        outputs=own,
+        make_job=job,
+        update=_opening,
+        api_name="look",
+    )
+    light = {"show_progress": "hidden", "concurrency_limit": 4, "trigger_mode": "always_last"}
+    moved = [view.look, *view.controls]
+    for control in (layer, one, two, amount, shape, groups, row, column):
+        control.input(redraw, moved, view.card, api_name="preview" if control is amount else None, **light)
+    view.clicks.click(clicked, moved, [layer, row, column, *view.card], **light)
+    view.quantity.input(recolour, [view.look, view.quantity], [view.map, view.map_note], **light)
+    view.fold.expand(lambda: True, None, unfolded, queue=False).then(redraw, moved, view.card, **light)
+    view.fold.collapse(lambda: False, None, unfolded, queue=False)
+    ran = gr.Checkbox(visible=False)
+    tab.select(_Ran(sources), [view.look, *panel.inputs], ran, queue=False, api_visibility="private").then(
+        None, ran, None, js="(ran) => { if (ran) document.querySelector('#look').click(); }"
+    )
+
+
+class _Ran:
+    """Whether there is a run by the recipe panel's settings that the view does not show yet."""
+
+    def __init__(self, sources: list[str]) -> None:
+        self.sources = sources
+
+    def __call__(self, shown: Any, source: Any, *values: Any) -> bool:
+        from components.measure import has_run
+
+        try:
+            setup, recipes = check_panel(source, self.sources, *values)
+            look = look_named(shown)
+        except Refused:
+            return False
+        return has_run(setup, pair(recipes)) and not (
+            look.source == setup.source and look.recipes == pair(recipes)
+        )
+
+
+def redraw(key: Any, layer: Any, *settings: Any) -> list[Any]:
+    """Values for the card after a control was moved."""
+    try:
+        return _card(look_named(key), layer, *settings)
+    except Refused as error:
+        return _refused(str(error))
+
+
+def clicked(key: Any, layer: Any, *settings: Any, event: gr.EventData) -> list[Any]:
+    """A click on a picture opens a layer or a weight."""
+    *settings, row, column, unfolded = settings
+    try:
+        look = look_named(key)
+        chart, x, y = (event._data.get(part) for part in ("chart", "x", "y"))
+        if chart == "map":
+            layer, row, column = _layer_at(look, x, y), 0, 0
+        else:
+            row, column = round(_finite("Output row", y)), round(_finite("Input", x))
+        return [layer, row, column, *_card(look, layer, *settings, row, column, unfolded)]
+    except Refused as error:
+        return [gr.skip()] * 3 + _refused(str(error))
+
+
+def recolour(key: Any, quantity: Any) -> list[Any]:
+    """Map and sentence for another quantity."""
+    try:
+        look = look_named(key)
+        if not isinstance(quantity, str) or quantity not in QUANTITIES:
+            raise Refused("choose a colour from the list")
+    except Refused as error:
+        return [gr.skip(), status.failed(str(error))]
+    return [_map(look, quantity), _map_note(quantity)]
+
+
+def _opening(look: Look) -> list[Any]:
+    """Values of the whole view for a look that was just taken: the layer where the methods differ most."""
+    keep(look)
+    layer = max(look.layers, key=lambda summary: summary.differ).name
+    settings = _settings(look)
+    return [
+        look.name,
+        _title(look),
+        _map(look, "differ"),
+        gr.update(choices=_names(look), value=layer),
+        *settings,
+        0,
+        0,
+        *_card(look, layer, *settings, 0, 0, False),
+    ]
+
+
+def _settings(look: Look) -> tuple[str, str, float, str, str]:
+    """Values of the controls for a look's own recipes."""
+    first, second = look.recipes
+    return first.method, second.method, round(100 * first.sparsity), first.pattern, "own"
+
+
+def _recipes(look: Look, one: Any, two: Any, percent: Any, pattern: Any, group: Any) -> tuple[Recipe, Recipe]:
+    """What the controls ask for, on the schedule and seed of the look's run.
+
+    Raises:
+        Refused: a value is wrong.
+    """
+    if not isinstance(pattern, str) or group not in GROUPS:
+        raise Refused("choose pattern and group from their lists")
+    free = pattern == "unstructured"
+    sparsity = round(_finite("Preview sparsity", percent) / 100, 6) if free else None
+    chosen = None if group == "own" or not free else group
+    model = look.recipes[0]
+    return tuple(
+        Recipe(
+            method=method,
+            sparsity=sparsity,
+            pattern=pattern,
+            group=chosen,
+            schedule=model.schedule,
+            seed=model.seed,
+        )
+        for method in (one, two)
+    )
+
+
+def _card(
+    look: Look, layer: Any, one: Any, two: Any, percent: Any, pattern: Any, group: Any, row: Any, column: Any,
+    unfolded: Any,
+) -> list[Any]:  # fmt: skip
+    """Values for `InsideView.card`."""
+    from wanda_core import densities, inspection
+
+    recipes = _recipes(look, one, two, percent, pattern, group)
+    opened = open_layer(look, layer, recipes)
+    sides, names = opened.sides, _side_names(recipes)
+    shape = tuple(opened.layer.weight.shape)
+    row, column = (min(max(0, int(_finite(*v))), size - 1) for v, size in zip(
+        (("Output row", row), ("Input", column)), shape, strict=True))  # fmt: skip
+    window = _window(shape, row, column)
+    drawn = [side.mask[opened.layer.rows].numpy() for side in sides]
+    spreads = [side.spread(opened.layer) for side in sides]
+    histograms = [side.scored.histogram(mask) for side, mask in zip(sides, drawn, strict=True)]
+    picked = inspection.weights_at(opened.layer, sides, slice(row, row + 1), slice(column, column + 1))
+    plane = densities.plane(opened.layer.weight[opened.layer.rows].numpy(), opened.layer.norms.numpy())
+    lines = [_boundary(side, spread, plane, opened) for side, spread in zip(sides, spreads, strict=True)]
+    file = f"{str(layer).replace('.', '-')}"
+    pictures = (
+        ("scores", inside_figures.histogram_figure(histograms, spreads, names)),
+        ("plane", inside_figures.plane_figure(
+            plane, lines, inspection.scattered(opened.layer, sides), picked, names)),
+        ("mask", inside_figures.density_figure([densities.mask_density(m) for m in drawn], shape, window, names)),
+        ("weights", inside_figures.window_figure(
+            inspection.weights_at(opened.layer, sides, *window), recipes[0].parsed_pattern.among, (row, column), names
+        )),
+    )  # fmt: skip
+    return [
+        _label(look, opened, recipes, histograms),
+        *(inside_figures.drawn(figure, f"{file}-{what}") for what, figure in pictures),
+        _arithmetic(picked, recipes, names),
+        *(_folded(opened, recipes, file) if unfolded is True else [gr.skip(), gr.skip()]),
+    ]
+
+
+def _folded(opened: Opened, recipes: tuple[Recipe, Recipe], file: str) -> list[Any]:
+    """Norms of the inputs, and what each row loses under either group by the second method."""
+    from dataclasses import replace
+
+    from wanda_core import inspection
+
+    layer, side = opened.layer, opened.sides[1]
+    outliers = inspection.outlier_inputs(layer.norms)
+    losses = {"as shown above": inspection.row_losses(layer, side.mask)}
+    if METHODS[side.recipe.method].score is not None:
+        for group in ("output", "layer"):
+            free = replace(side.recipe, pattern="unstructured", group=group)
+            mask = inspection.choose_mask(layer, side.scored, free)
+            losses[f"{GROUPS[group]}, {free.sparsity:.0%}"] = inspection.row_losses(layer, mask)
+    return [
+        inside_figures.drawn(inside_figures.inputs_figure(layer.norms.numpy(), outliers), f"{file}-inputs"),
+        inside_figures.drawn(inside_figures.rows_figure(losses), f"{file}-rows"),
+    ]
+
+
+def _boundary(side: Any, spread: np.ndarray, plane: Any, opened: Opened) -> list[tuple[list, list]]:
+    """Lines (sizes, norms) left of which weights go: of the 5%, 50% and 95% threshold."""
+    method = METHODS[side.recipe.method]
+    if method.score not in ("magnitude", "wanda"):
+        return []
+    norms = 10.0 ** plane.norms[[0, -1]]
+    if side.recipe.group == "input" and not side.recipe.parsed_pattern.structured:
+        thresholds = side.thresholds(slice(0, 1), slice(None))[0]
+        own = opened.layer.norms.numpy()
+        known = np.flatnonzero(np.isfinite(thresholds) & (own > 0))[:: max(1, len(own) // 500)]
+        sizes = thresholds[known] / (own[known] if method.score == "wanda" else 1)
+        return [(sizes, own[known])]
+    levels = np.unique(spread[np.isfinite(spread) & (spread > 0)])
+    if method.score == "magnitude":
+        return [([level, level], list(norms)) for level in levels]
+    return [(list(level / norms), list(norms)) for level in levels]
+
+
+def _window(shape: tuple[int, int], row: int, column: int) -> tuple[slice, slice]:
+    """The window that has the weight in it; begins at a multiple of 16, so that it keeps still for small steps."""
+    starts = (
+        max(0, min((at - span // 2) // 16 * 16, size - span))
+        for at, span, size in zip((row, column), SPAN, shape, strict=True)
+    )
+    return tuple(slice(s, min(size, s + span)) for s, span, size in zip(starts, SPAN, shape, strict=True))
+
+
+def _side_names(recipes: tuple[Recipe, Recipe]) -> list[str]:
+    first, second = (name(recipe.method) for recipe in recipes)
+    return [first, second] if first != second else [first, f"{second} too"]
+
+
+def _layer_at(look: Look, block: Any, kind: Any) -> str:
+    """The first layer of that block and kind."""
+    for summary in look.layers:
+        if summary.block == block and summary.kind == kind:
+            return summary.name
+    raise Refused("choose a layer from the map or the list")
+
+
+def _finite(what: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Refused(f"{what} must be a number")
+    return value
+
+
+def _names(look: Look) -> list[tuple[str, str]]:
+    return [(f"block {layer.block}, {layer.kind} · {layer.name}", layer.name) for layer in look.layers]
+
+
+def _map(look: Look, quantity: str) -> Any:
+    figure = inside_figures.map_figure(look.layers, quantity, _side_names(look.recipes))
+    return inside_figures.drawn(figure, f"map-{quantity}")
+
+
+def _map_note(quantity: str) -> str:
+    return f'<p class="hint">{QUANTITIES[quantity][1]} Click a cell to open that layer.</p>'
+
+
+def _title(look: Look) -> str:
+    protocol, source = look.protocol, escape(look.source)
+    read = (
+        f"Inputs read on {protocol['samples']} windows of {protocol['length']} tokens of "
+        f"{escape(protocol['calibration'])}, seed {protocol['seed']}, {escape(protocol['device'])}, "
+        f"{protocol['dtype']}, torch {escape(protocol['torch'])}."
+    )
+    methods = " and ".join(
+        f"{name(r.method)} {r.pattern if r.parsed_pattern.structured else f'{r.sparsity:.0%}'}"
+        for r in look.recipes
+    )
+    if look.name == RECORDED_KEY:
+        return (
+            f'<p class="label recorded"><b>A recorded look</b> into {source}, made on {escape(protocol["date"])}: '
+            f"{methods}, preview. The weights of one layer are real and here to play with. {read}</p>"
+        )
+    own = {(True, True): "the run's own masks", (False, False): "preview from the dense model's statistics"}
+    masks = own.get(look.own, "the run's own masks where it made some, else preview")
+    return f'<p class="label"><b>{source}</b>, {methods}: {masks}. {read}</p>'
+
+
+def _label(look: Look, opened: Opened, recipes: tuple[Recipe, Recipe], histograms: Any) -> str:
+    """Whose masks these are, how far they agree, and what the pictures leave out."""
+    from wanda_core.inspection import Agreement
+
+    agreement = Agreement.of(*(side.mask for side in opened.sides))
+    sources = [
+        f"{escape(label)}: "
+        + ("<b>the run's own mask</b>" if own else "<b>preview</b> from dense statistics")
+        for label, own in zip(_side_names(recipes), opened.own, strict=True)
+    ]
+    notes = []
+    if step := opened.layer.rows.step - 1:
+        notes.append(
+            f"Pictures of the whole are drawn from every {step + 1}th row; masks and shares are of all."
+        )
+    for label, histogram in zip(_side_names(recipes), histograms, strict=True):
+        if histogram.zeros:
+            notes.append(
+                f"{histogram.zeros:,} weights score 0 by {escape(label)} and have no place on a log axis; "
+                f"{histogram.zeros - histogram.zeros_kept:,} of them go."
+            )
+    rows, columns = opened.layer.weight.shape
+    return (
+        f'<p class="label">{rows:,} × {columns:,}. {"; ".join(sources)}.</p><p class="verdict">The two differ on '
+        f"<b>{agreement.differ:.1%}</b> of the weights: both keep {agreement.both_keep:.1%}, both remove "
+        f'{agreement.both_prune:.1%}.</p><p class="hint">{" ".join(notes)}</p>'
+    )
+
+
+def _arithmetic(picked: Any, recipes: tuple[Recipe, Recipe], names: list[str]) -> str:
+    """One weight's way to its fate, in numbers."""
+    value, norm = picked.values.item(), picked.norms.item()
+    lines = []
+    for place, (recipe, label) in enumerate(zip(recipes, names, strict=True)):
+        score, threshold = (part[place].item() for part in (picked.scores, picked.thresholds))
+        kept = bool(picked.agreement.item() & (2 - place))
+        how = {"magnitude": f"|{value:.5g}|", "wanda": f"|{value:.5g}| × {norm:.5g}"}.get(
+            METHODS[recipe.method].score
+        )
+        fate = "<b>stays</b>" if kept else "<b>goes</b>"
+        where = (
+            f"group of {recipe.parsed_pattern.among}" if recipe.parsed_pattern.structured else recipe.group
+        )
+        against = "decided while correcting" if METHODS[recipe.method].score is None else (
+            "nothing goes" if math.isnan(threshold) else
+            f"{'>' if score > threshold else '≤'} {threshold:.5g}, the highest that goes in its "
+            + {"output": "row", "layer": "layer", "input": "column"}.get(where, where)
+        )  # fmt: skip
+        lines.append(
+            f"<li>{escape(label)}: score {f'{how} = ' if how else ''}{score:.5g}; {against}: it {fate}</li>"
+        )
+    return (
+        f'<div class="arithmetic" aria-live="polite"><b>Weight at output {picked.rows.item()}, input '
+        f"{picked.columns.item()}</b>: W = {value:.5g}, norm of its input {norm:.5g}<ul>{''.join(lines)}</ul></div>"
+    )
+
+
+def _refused(message: str) -> list[Any]:
+    return [status.failed(message), *[gr.skip()] * 7]
+
+
+def _says(sentence: str) -> None:
+    gr.HTML(f'<p class="hint">{sentence}</p>')
+
+
+def _plot(value: Any, elem_id: str) -> gr.Plot:
+    return gr.Plot(value, show_label=False, container=False, elem_id=elem_id)

@@ -1,0 +1,248 @@
+"""A look inside a model: one forward of the dense model, after which any layer can be opened at once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from components.engine import Job, Progress, Put
+from components.job import Setup
+from components.settings import ASSETS, LIMITS
+from components.store import Store
+from components.subject import kept_pruning, prepare, shared_model
+from wanda_core.errors import Refused
+from wanda_core.recipe import Recipe
+
+RECORDED = ASSETS / "recorded"
+RECORDED_KEY = "recorded"
+GONE = "what was gathered has been dropped to make room: press Look inside again"
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What is known of every layer of one model, calibrated on one text."""
+
+    source: str
+    fingerprint: str
+    protocol: dict[str, Any]
+    recipes: tuple[Recipe, Recipe]
+    """Of the two methods that the map compares."""
+    own: tuple[bool, bool]
+    """For each of them, whether the map shows a run's own masks."""
+    layers: tuple[Any, ...]
+    """`wanda_core.overview.LayerSummary` of every layer, in the model's order."""
+    norms: dict[str, Any]
+    """By layer, L2 norms of its input features (in_features,) in the dense model."""
+
+    def key(self, recipe: Recipe) -> tuple[Any, ...]:
+        """Names a pruning of this model, as `Subject.key` does."""
+        return (self.fingerprint, self.protocol["calibration_sha256"], recipe)
+
+    @property
+    def name(self) -> str:
+        """Under which it is kept."""
+        if self.fingerprint == RECORDED_KEY:
+            return RECORDED_KEY
+        return repr((self.fingerprint, self.protocol["calibration_sha256"], self.recipes, self.own))
+
+
+_looks: Store[Look] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
+_scored: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
+"""Scores of the layers that were opened last: the same for every place of the slider."""
+
+
+@dataclass(frozen=True)
+class LookInside(Job):
+    """Gather the norms of every layer's inputs in the dense model, and compare two methods layer by layer."""
+
+    setup: Setup
+    recipes: tuple[Recipe, Recipe]
+
+    def compute(self, put: Put, stop: threading.Event) -> None:
+        from wanda_core.overview import summarise
+        from wanda_core.prune import walk_dense
+
+        subject = prepare(self.setup, put)
+        kept = [kept_pruning(subject, recipe) for recipe in self.recipes]
+        look = Look(
+            source=self.setup.source,
+            fingerprint=subject.model.fingerprint,
+            protocol=subject.protocol,
+            recipes=self.recipes,
+            own=tuple(pruning is not None for pruning in kept),
+            layers=(),
+            norms={},
+        )
+        known = _looks.get(look.name)
+        if known is not None:
+            put(known)
+            return
+        layers, norms, total = {}, {}, len(subject.model.anatomy.layers)
+
+        def see(layer: Any, statistics: Any) -> None:
+            norms[layer.name] = statistics.norms().cpu()
+            layers[layer.name] = summarise(layer, statistics, self.recipes, kept)
+            put(Progress(f"Comparing masks: {layer.name}", 0.7 + 0.3 * len(layers) / total))
+
+        walk_dense(
+            subject.model.anatomy,
+            subject.tokens,
+            see,
+            on_progress=lambda share, where: put(Progress(f"Reading inputs: {where}", 0.7 * share)),
+            stop=stop,
+        )
+        order = [layers[layer.name] for layer in subject.model.anatomy.layers if layer.name in layers]
+        put(replace(look, layers=tuple(order), norms=norms))
+
+
+def pair(recipes: Sequence[Recipe]) -> tuple[Recipe, Recipe]:
+    """The two methods to compare: the first two asked for; beside a single one magnitude, or Wanda."""
+    first = recipes[0]
+    other = "wanda" if first.method == "magnitude" else "magnitude"
+    second = recipes[1] if len(recipes) > 1 else replace(first, method=other, group=None)
+    return first, second
+
+
+def keep(look: Look) -> None:
+    """Remember a look in the process that serves the page."""
+    _looks.put(look.name, look, sum(norms.nbytes for norms in look.norms.values()) + 500 * len(look.layers))
+
+
+def look_named(name: object) -> Look:
+    """
+    Raises:
+        Refused: it is no longer kept.
+    """
+    look = recorded() if name == RECORDED_KEY else _looks.get(name) if isinstance(name, str) else None
+    if look is None:
+        raise Refused(GONE)
+    return look
+
+
+def recorded() -> Look:
+    """The look that fills the view before anybody looked: real norms, and the real weights of one layer."""
+    look = _looks.get(RECORDED_KEY)
+    if look is None:
+        from safetensors.torch import load_file
+
+        from wanda_core.overview import LayerSummary
+
+        content = json.loads((RECORDED / "look.json").read_text(encoding="utf-8"))
+        tensors = load_file(RECORDED / "look.safetensors")
+        look = Look(
+            source=content["protocol"]["source"],
+            fingerprint=RECORDED_KEY,
+            protocol=content["protocol"],
+            recipes=tuple(Recipe(**recipe) for recipe in content["recipes"]),
+            own=(False, False),
+            layers=tuple(LayerSummary(**layer) for layer in content["layers"]),
+            norms={content["opened"]: tensors["norms"]},
+        )
+        keep(look)
+    return look
+
+
+def save_recorded(look: Look, layer: Any) -> None:
+    """Write what `recorded` reads: the map, and weight and norms of one layer."""
+    from safetensors.torch import save_file
+
+    content = {
+        "protocol": look.protocol,
+        "recipes": [recipe.as_dict() for recipe in look.recipes],
+        "opened": layer.name,
+        "layers": [_rounded(asdict(summary)) for summary in look.layers],
+    }
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    (RECORDED / "look.json").write_text(text + "\n", encoding="utf-8")
+    tensors = {"weight": layer.weight.contiguous(), "norms": look.norms[layer.name]}
+    save_file(tensors, RECORDED / "look.safetensors")
+
+
+def _rounded(summary: dict[str, Any]) -> dict[str, Any]:
+    def short(value: Any) -> Any:
+        return round(value, 5) if isinstance(value, float) else value
+
+    return {
+        k: [short(v) for v in value] if isinstance(value, tuple) else short(value)
+        for k, value in summary.items()
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """One layer under two recipes."""
+
+    layer: Any
+    """`wanda_core.inspection.OpenLayer`."""
+    sides: tuple[Any, Any]
+    """`wanda_core.inspection.Side` of both methods."""
+    own: tuple[bool, bool]
+    """Whether each mask is a run's own, or chosen now from the dense statistics."""
+
+
+def open_layer(look: Look, name: object, recipes: tuple[Recipe, Recipe]) -> Opened:
+    """Decide one layer by both recipes, or take the masks of the run that did.
+
+    Raises:
+        Refused: no such layer, or a recipe does not fit it.
+    """
+    from wanda_core.inspection import Side, choose_masks
+
+    if not any(summary.name == name for summary in look.layers):
+        raise Refused("choose a layer from the list")
+    if name not in look.norms:
+        raise Refused(
+            f"of the recorded model only {next(iter(look.norms))} can be opened: press Look inside to open any "
+            "layer of your own"
+        )
+    weight = _weight(look, name)
+    kept = [kept_pruning(look, recipe) for recipe in recipes]
+    kept = [pruning if pruning is not None and name in pruning.masks else None for pruning in kept]
+    layers = [_opened(name, weight, look.norms[name] if p is None else p.norms[name]) for p in kept]
+    scored = [
+        _score(look, layer, recipe, pruning is not None)
+        for layer, recipe, pruning in zip(layers, recipes, kept, strict=True)
+    ]
+    free = [i for i in range(2) if kept[i] is None]
+    masks = {i: kept[i].masks[name].unpack() for i in range(2) if i not in free}
+    if free:
+        chosen = choose_masks(layers[free[0]], [scored[i] for i in free], [recipes[i] for i in free])
+        masks.update(zip(free, chosen, strict=True))
+    sides = tuple(Side(recipes[i], scored[i], masks[i]) for i in range(2))
+    return Opened(layers[_speaks(recipes)], sides, tuple(pruning is not None for pruning in kept))
+
+
+def _speaks(recipes: tuple[Recipe, Recipe]) -> int:
+    """Whose norms are shown: the method's that looks at them, the second's where both do."""
+    from wanda_core.methods import METHODS
+
+    return 1 if METHODS[recipes[1].method].needs_inputs else 0
+
+
+def _weight(look: Look, name: str) -> Any:
+    if look.fingerprint == RECORDED_KEY:
+        from safetensors.torch import load_file
+
+        return load_file(RECORDED / "look.safetensors")["weight"]
+    layers = shared_model(look.source).anatomy.layers
+    return next(layer.weight for layer in layers if layer.name == name)
+
+
+def _opened(name: str, weight: Any, norms: Any) -> Any:
+    from wanda_core.inspection import OpenLayer
+
+    return OpenLayer.of(name, weight, norms)
+
+
+def _score(look: Look, layer: Any, recipe: Recipe, own: bool) -> Any:
+    from wanda_core.inspection import score_layer
+
+    key = (look.key(recipe if own else recipe.method), recipe.seed, layer.name)
+    scored = _scored.get(key)
+    if scored is None:
+        scored = score_layer(layer, recipe.method, recipe.seed)
+        _scored.put(key, scored, scored.nbytes)
+    return scored

@@ -1,0 +1,121 @@
+"""How long a visitor waits, and what the server holds: start, first screen, default run, twenty clients at once.
+
+    python tests/benchmarks/page.py [--starts 3]
+
+The server has no network. Memory is the resident set of its process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from time import perf_counter, sleep
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.page import OFFLINE, ROOT, Visit, browser, served, server_memory
+
+PACKAGES = ("gradio", "plotly", "wanda_core", "components", "torch", "transformers", "datasets", "pandas")
+CLIENTS = 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--starts", type=int, default=3)
+    options = parser.parse_args()
+    imports()
+    times = []
+    for _ in range(options.starts):
+        begin = perf_counter()
+        with served():
+            times.append(perf_counter() - begin)
+    print(f"start to first answer: {', '.join(f'{t:.1f}' for t in times)} s, median {median(times):.1f} s")
+    with served() as address:
+        screen(address)
+        memory(address)
+
+
+def imports() -> None:
+    """What importing the app loads, and how long each package takes by itself."""
+    begin = perf_counter()
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import app"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(OFFLINE)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    total = perf_counter() - begin
+    own: dict[str, int] = {}
+    for line in run.stderr.splitlines():
+        if found := re.fullmatch(r"import time:\s+(\d+) \|\s+\d+ \|\s+([\w.]+)", line):
+            package = found[2].split(".")[0]
+            own[package] = own.get(package, 0) + int(found[1])
+    print(f"importing the app: {total:.1f} s with the interpreter; by package, without what it imports:")
+    for package, spent in sorted(own.items(), key=lambda item: -item[1])[:8]:
+        print(f"  {package:<14}{spent / 1e6:6.2f} s")
+    late = [package for package in PACKAGES if package not in own]
+    print(f"  not imported before the first screen: {', '.join(late) or 'none of those watched'}")
+
+
+def screen(address: str) -> None:
+    """Opening the page, and the default run from the click, in Chromium."""
+    with browser() as chromium:
+        opened = []
+        for _ in range(4):
+            begin = perf_counter()
+            visit = Visit(chromium, address)
+            opened.append(perf_counter() - begin)
+            visit.page.close()
+        print(
+            f"first useful screen: {', '.join(f'{t:.2f}' for t in opened)} s after opening (first one cold)"
+        )
+        visit = Visit(chromium, address)
+        begin = perf_counter()
+        visit.run()
+        visit.wait_for("Done in", seconds=120)
+        print(f"default run: {perf_counter() - begin:.1f} s from the click")
+        assert not visit.faults, visit.faults
+
+
+def memory(address: str) -> None:
+    """Twenty clients with five settings between them."""
+    from gradio_client import Client
+
+    from tests.test_page_server import DEFAULT
+
+    def ask(client: int) -> None:
+        values = [*DEFAULT[:5], 40 + 10 * (client % 5), *DEFAULT[6:]]
+        Client(address, verbose=False).predict(*values, api_name="/run")
+
+    ask(0)  # what is loaded once
+    before = server_memory(address)
+    begin = perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        waiting = [pool.submit(ask, client) for client in range(CLIENTS)]
+        highest = before
+        while not all(each.done() for each in waiting):
+            highest = max(highest, server_memory(address))
+            sleep(0.05)
+        for each in waiting:
+            each.result()
+    took = perf_counter() - begin
+    sleep(2)
+    after = server_memory(address)
+    print(
+        f"{CLIENTS} clients in {took:.1f} s; memory {before / 1e6:.0f} MB before, {highest / 1e6:.0f} MB at most, "
+        f"{after / 1e6:.0f} MB afterwards"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""Zero-shot questions: a small task of our own through the real harness, and the intervals by other means."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import wanda_core
+from tests.conftest import ROOT, assert_untouched, byte_tokenizer, snapshot, tiny
+from wanda_core import LanguageModel, Recipe, Refused, Stopped, load, take_apart
+from wanda_core.prune import prune
+from wanda_core.zeroshot import TASKS, Answers, Share, mean, zero_shot
+
+pytest.importorskip("lm_eval")
+
+QUESTIONS = [
+    ("The fox was", [" hungry", " hungri", "zzzzzz"], 0),
+    ("Once upon a", [" tune", " time"], 1),
+    ("In the evening they ate a plum", [" pie", " stone wall"], 0),
+    ("She lived among the tall", [" of", " rushes"], 1),
+    ("He could not do it, and", [" he was sad", " he he he"], 0),
+    ('"I can do it!"', [" cried Nina.", " cabbages."], 0),
+    ("Every day after", [" school", " after"], 1),
+    ("The miller had made her a grey", [" jumper", " was"], 0),
+]
+"""Text, its possible continuations, and which is held to be right; not all as the model will have it."""
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    file = tmp_path_factory.mktemp("questions") / "questions.jsonl"
+    rows = [
+        json.dumps({"text": text, "choices": choices, "right": right}) for text, choices, right in QUESTIONS
+    ]
+    file.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return {
+        "task": "ours",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(file)}, "cache_dir": str(file.parent / "cache")},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{text}}",
+        "doc_to_choice": "{{choices}}",
+        "doc_to_target": "{{right}}",
+        "target_delimiter": "",
+        "metric_list": [{"metric": "acc"}],
+    }
+
+
+@pytest.fixture(scope="module")
+def pocket() -> LanguageModel:
+    return load("pocket")
+
+
+def pruned(model: LanguageModel, method: str = "magnitude", sparsity: float = 0.8) -> Any:
+    tokens = torch.randint(200, (2, 24), generator=torch.Generator().manual_seed(1))
+    return prune(model.anatomy, tokens, Recipe(method=method, sparsity=sparsity))
+
+
+@torch.no_grad()
+def right_by_hand(model: LanguageModel) -> tuple[bool, ...]:
+    """Which questions the model gets right as it computes now: every continuation weighed on its own."""
+    answers = []
+    for text, choices, right in QUESTIONS:
+        weighed = []
+        for choice in choices:
+            start = len(model.tokenizer(text)["input_ids"])
+            ids = torch.tensor([model.tokenizer(text + choice)["input_ids"]])
+            logs = model.network(ids).logits[0].double().log_softmax(-1)
+            weighed.append(sum(logs[i - 1, ids[0, i]].item() for i in range(start, ids.shape[1])))
+        answers.append(int(np.argmax(weighed)) == right)
+    return tuple(answers)
+
+
+def test_answers_are_those_of_the_likelihoods(pocket: LanguageModel, task: dict[str, Any]) -> None:
+    pruning = pruned(pocket)
+    before = snapshot(pocket.network)
+    weights = [layer.module.weight for layer in pocket.anatomy.layers]
+    (answers,) = zero_shot(pocket, [pruning], [task])
+    assert_untouched(pocket.network, before)
+    assert all(layer.module.weight is w for layer, w in zip(pocket.anatomy.layers, weights, strict=True))
+    dense = right_by_hand(pocket)
+    with pruning.applied(pocket.anatomy):
+        expected = (dense, right_by_hand(pocket))
+    assert answers.right == expected
+    assert answers.right[0] != answers.right[1], "pruning changed no answer: the test shows nothing"
+    assert 0 < sum(dense) < len(QUESTIONS)
+
+
+def test_a_limit_takes_the_first_questions(pocket: LanguageModel, task: dict[str, Any]) -> None:
+    (answers,) = zero_shot(pocket, [], [task], limit=3)
+    assert answers.right == (right_by_hand(pocket)[:3],)
+    assert answers.questions == 3
+
+
+def test_the_shared_tokenizer_is_left_alone(task: dict[str, Any]) -> None:
+    """The harness wants a token to pad with."""
+    network = tiny("llama")
+    model = LanguageModel("llama", None, "llama", network, byte_tokenizer(), take_apart(network))
+    (answers,) = zero_shot(model, [], [task])
+    assert answers.error is None
+    assert model.tokenizer.pad_token is None
+
+
+def test_progress_and_answers_come_while_it_runs(pocket: LanguageModel, task: dict[str, Any]) -> None:
+    second = task | {"task": "second"}
+    events: list[tuple[str, Any]] = []
+    zero_shot(
+        pocket,
+        [pruned(pocket)],
+        [task, second],
+        on_answers=lambda answers: events.append(("answers", answers.task)),
+        on_progress=lambda share, name: events.append((name, share)),
+    )
+    shares = [share for name, share in events if name != "answers"]
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert shares[-1] == 1
+    assert len(set(shares)) > 6
+    first = events.index(("answers", "ours"))
+    assert all(name == "ours" for name, _ in events[:first])
+    assert events[-1] == ("answers", "second")
+
+
+def test_stop_ends_it_and_what_was_answered_is_there(pocket: LanguageModel, task: dict[str, Any]) -> None:
+    stop, found = threading.Event(), []
+    before = snapshot(pocket.network)
+
+    def on_answers(answers: Answers) -> None:
+        found.append(answers)
+        stop.set()
+
+    with pytest.raises(Stopped):
+        zero_shot(
+            pocket, [pruned(pocket)], [task, task | {"task": "second"}], on_answers=on_answers, stop=stop
+        )
+    assert [answers.task for answers in found] == ["ours"]
+    assert_untouched(pocket.network, before)
+
+
+def test_stop_inside_a_pruned_models_forward(pocket: LanguageModel, task: dict[str, Any]) -> None:
+    stop = threading.Event()
+    before = snapshot(pocket.network)
+
+    def on_progress(share: float, _: str) -> None:
+        if share > 0.5:
+            stop.set()
+
+    with pytest.raises(Stopped):
+        zero_shot(pocket, [pruned(pocket)], [task], on_progress=on_progress, stop=stop)
+    assert_untouched(pocket.network, before)
+
+
+def test_a_task_that_cannot_be_had_leaves_its_reason_and_the_others_go_on(
+    pocket: LanguageModel, task: dict[str, Any]
+) -> None:
+    missing = task | {"task": "missing", "dataset_kwargs": {"data_files": {"test": "/nowhere/at-all.jsonl"}}}
+    without = task | {"task": "without", "metric_list": [{"metric": "acc_norm"}]}
+    first, second, third = zero_shot(pocket, [], [missing, without, task])
+    assert "the questions of missing cannot be had" in first.error
+    assert "has no accuracy" in second.error
+    assert third.questions == len(QUESTIONS)
+
+
+def test_without_a_network_every_task_of_the_paper_says_so(tmp_path: Path) -> None:
+    """In a process of its own, which can look up no name and finds an empty cache."""
+    script = (
+        "from wanda_core import load\n"
+        "from wanda_core.zeroshot import zero_shot\n"
+        "for answers in zero_shot(load('pocket'), [], limit=2): print(answers.task, '|', answers.error)\n"
+    )
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={
+            "PATH": "",
+            "HOME": str(tmp_path),
+            "HF_HOME": str(tmp_path),
+            "PYTHONPATH": f"{ROOT}/tests/offline",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert [line.split(" | ")[0] for line in lines] == list(TASKS)
+    assert all("the Hub cannot be reached" in line for line in lines)
+    assert done.stderr == ""
+    assert time.monotonic() - start < 60
+
+
+def test_a_missing_harness_is_one_sentence(monkeypatch: pytest.MonkeyPatch, pocket: LanguageModel) -> None:
+    monkeypatch.delitem(sys.modules, "wanda_core.harness", raising=False)
+    monkeypatch.delattr(wanda_core, "harness", raising=False)
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    with pytest.raises(Refused, match=r"pip install lm-eval==0\.4\.13"):
+        zero_shot(pocket, [])
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2.5, True])
+def test_wrong_limits_are_refused(pocket: LanguageModel, limit: Any) -> None:
+    with pytest.raises(Refused, match="whole number"):
+        zero_shot(pocket, [], limit=limit)
+
+
+@pytest.mark.parametrize("tasks", [[], ["mmlu"], ["/etc/passwd"], ["boolq", "../arc"]])
+def test_other_tasks_are_refused(pocket: LanguageModel, tasks: list[str]) -> None:
+    with pytest.raises(Refused, match="choose among"):
+        zero_shot(pocket, [], tasks)
+
+
+def test_wilsons_interval() -> None:
+    answers = Answers("ours", ((True,) * 30 + (False,) * 20,))
+    share = answers.accuracy(0)
+    # The two shares p for which |0.6 - p| is 1.96 standard errors at that very p.
+    for end in (share.low, share.high):
+        assert abs(0.6 - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / 50), rel=1e-5)
+    assert share.value == 0.6
+
+
+def test_paired_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """Both models answer 60 questions; 20% are right for the dense one alone, 8% for the pruned one alone."""
+    draw = random.Random(0)
+    kinds = [(True, True), (False, False), (True, False), (False, True)]
+    covered = 0
+    for _ in range(2000):
+        pairs = draw.choices(kinds, weights=[0.42, 0.30, 0.20, 0.08], k=60)
+        difference = Answers("ours", tuple(zip(*pairs, strict=True))).difference(1)
+        assert difference.low < difference.value < difference.high
+        covered += difference.low <= -0.12 <= difference.high
+    assert 0.935 <= covered / 2000 <= 0.97
+
+
+def test_same_answers_are_no_proof_of_no_difference() -> None:
+    difference = Answers("ours", ((True,) * 20,) * 2).difference(1)
+    assert difference.value == 0
+    assert difference.low < -0.03
+    assert difference.high > 0.03
+
+
+def test_everything_lost_stays_within_what_can_be() -> None:
+    difference = Answers("ours", ((True,) * 20, (False,) * 20)).difference(1)
+    assert difference.value == difference.low == -1
+    assert -1 < difference.high < -0.7
+
+
+def test_mean_of_tasks() -> None:
+    """Alike tasks: the interval of a mean of four is half as wide."""
+    combined = mean([Share(0.5, 0.3, 0.9)] * 4)
+    assert (combined.value, combined.low, combined.high) == pytest.approx((0.5, 0.4, 0.7))
+
+
+def test_interval_of_a_mean_covers_the_truth_as_often_as_it_says() -> None:
+    draw = random.Random(1)
+    truths = [0.5, 0.25, 0.8]
+    covered = 0
+    for _ in range(2000):
+        shares = [
+            Answers("ours", (tuple(draw.random() < truth for _ in range(50)),)).accuracy(0)
+            for truth in truths
+        ]
+        combined = mean(shares)
+        covered += combined.low <= sum(truths) / 3 <= combined.high
+    assert 0.935 <= covered / 2000 <= 0.97
