@@ -107,7 +107,7 @@ def _known_row(subject: Subject, recipe: Recipe | None) -> dict[str, Any] | None
 
 def point_name(recipe: Any) -> str:
     """What a measured point is called on the page."""
-    from wanda_core.experiments import describe
+    from wanda_core.points import describe
 
     return "dense" if recipe is None else describe(recipe)
 
