@@ -21,6 +21,7 @@ from wanda_core.models import LanguageModel
 from wanda_core.points import (
     COLUMNS,
     DENSE,
+    SWEPT,
     Calibration,
     Measurement,
     OnProgress,
@@ -158,7 +159,8 @@ def load_json(file: Path) -> tuple[dict[str, Any], list[Row]]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         measured_by, rows = content["protocol"], content["rows"]
-        if not isinstance(measured_by, dict) or any(set(row) != set(COLUMNS) for row in rows):
+        kinds = (set(COLUMNS), {*COLUMNS, *SWEPT})
+        if not isinstance(measured_by, dict) or any(set(row) not in kinds for row in rows):
             raise KeyError
     except (OSError, UnicodeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(f"{file} does not hold the results of a comparison") from error

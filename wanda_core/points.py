@@ -36,6 +36,9 @@ COLUMNS = (
     "evaluate_seconds",
     "error",
 )
+SWEPT = ("calibration", "masks_differ")
+"""What a sweep adds to a row: the text it was calibrated on, and the share of the weights whose fate is
+another than under the sweep's first calibration (None: not known)."""
 Row = dict[str, Any]
 OnProgress = Callable[[str, float, str], None]
 """Called with what is being done, the share of it that is done, and where in the model or text it is."""
@@ -223,4 +226,5 @@ def blank(point: Point) -> Row:
 
 def name_of(row: Row) -> tuple[Any, ...]:
     """What names a row's point, before it is measured."""
-    return tuple(row[column] for column in COLUMNS[:9] if column != "sparsity_reached")
+    named = tuple(row[column] for column in COLUMNS[:9] if column != "sparsity_reached")
+    return (*named, row.get("calibration"))

@@ -12,7 +12,18 @@ from torch import Tensor
 
 from wanda_core.methods import METHODS
 from wanda_core.models import LanguageModel
-from wanda_core.points import DENSE, Calibration, Draw, Measured, Measurement, OnProgress, Point, Row
+from wanda_core.points import (
+    DENSE,
+    Calibration,
+    Draw,
+    Measured,
+    Measurement,
+    OnProgress,
+    Point,
+    Row,
+    blank,
+    name_of,
+)
 from wanda_core.pruning import Pruning
 from wanda_core.recipe import Recipe
 
@@ -77,7 +88,7 @@ def sweep(
     points: Sequence[Point],
     draw: Draw,
     *,
-    known: Callable[[Point], Row | None] = lambda point: None,
+    known: Iterable[Row] = (),
     kept: Callable[[Point], Pruning | None] = lambda point: None,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
@@ -86,28 +97,37 @@ def sweep(
 
     Args:
         windows: evaluation windows, int64 (windows, length).
+        points: of `Axes.points`. Masks are compared with those of the first calibration.
         draw: gives a calibration's windows; asked once for those that come together.
-        known: the row of a point that was measured before: it is not measured again.
+        known: rows of an earlier sweep under the same protocol; those that succeeded are not measured again.
         kept: a point's earlier pruning: then evaluation alone runs.
+
+    Returns:
+        Points with rows of `COLUMNS` and `SWEPT`.
 
     Raises:
         Stopped: `stop` was set.
     """
+    done = {name_of(row): row for row in known if row["error"] is None}
     measurement = Measurement(model, windows, draw, kept=kept, on_progress=on_progress, stop=stop)
-    yield from measurement.measure(points, known)
+    first = next((point.calibration for point in points if point.calibration), None)
+    references: dict[Recipe, Pruning] = {}
+    for measured in measurement.measure(points, lambda point: done.get(name_of(_blank(point)))):
+        pruning, row = measured.pruning, measured.row
+        if "masks_differ" not in row:
+            row |= {"calibration": measured.point.calibration and measured.point.calibration.text}
+            row |= {"masks_differ": None}
+        if pruning is not None:
+            recipe = replace(pruning.recipe, seed=0)
+            if measured.point.calibration == first:
+                references[recipe] = pruning
+            if recipe in references:
+                row["masks_differ"] = share_differing(references[recipe], pruning)
+        yield measured
 
 
-class Differences:
-    """How far masks differ from those of a reference calibration: the first mask of every method, sparsity and pattern
-    that is shown to it is the reference."""
-
-    def __init__(self) -> None:
-        self._references: dict[Recipe, Pruning] = {}
-
-    def of(self, pruning: Pruning) -> float:
-        """Share of the weights whose fate is another than in the reference, 0 to 1."""
-        reference = self._references.setdefault(replace(pruning.recipe, seed=0), pruning)
-        return share_differing(reference, pruning)
+def _blank(point: Point) -> Row:
+    return blank(point) | {"calibration": point.calibration and point.calibration.text}
 
 
 def share_differing(one: Pruning, other: Pruning) -> float:
