@@ -10,7 +10,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 
-from components import follow, inside, learn, recipe_panel, results, speed, text
+from components import far, follow, inside, learn, recipe_panel, results, speed, text
 from components.job import check_panel
 from components.measure import Measure
 from components.request_limit import RequestLimit
@@ -51,6 +51,8 @@ def build(sources: list[str]) -> gr.Blocks:
             with gr.Column(scale=5, min_width=320, elem_id="views"), gr.Tabs(elem_id="tabs"):
                 with gr.Tab("Results", id="results"):
                     view = results.build()
+                with gr.Tab("How far?", id="far"):
+                    far_view = far.build()
                 with gr.Tab("Inside", id="inside") as inside_tab:
                     inside_view = inside.build()
                 with gr.Tab("Text", id="text"):
@@ -68,6 +70,7 @@ def build(sources: list[str]) -> gr.Blocks:
             update=results.update,
             api_name="run",
         )
+        far.connect(worker, far_view, panel.inputs, sources)
         inside.connect(inside_view, worker, panel, sources, inside_tab)
         text.connect(worker, text_view, panel.inputs, sources)
         speed.connect(speed_view, worker, panel.inputs, sources)

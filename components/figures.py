@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import plotly.graph_objects as go
@@ -31,7 +32,7 @@ def perplexity_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         rows: of `experiments.COLUMNS`, the dense baseline among them.
     """
     measured = [row for row in rows if row["perplexity"] is not None]
-    sparsities = {row["sparsity"] for row in measured if row["method"] != "dense"}
+    sparsities = {row["sparsity"] for row in measured if not words.is_reference(row)}
     return _curves(measured) if len(sparsities) > 1 else _bars(measured)
 
 
@@ -67,17 +68,18 @@ def _bars(rows: list[Mapping[str, Any]]) -> go.Figure:
 def _curves(rows: list[Mapping[str, Any]]) -> go.Figure:
     figure = _figure(height=380)
     reached = [100 * row["sparsity_reached"] for row in rows]
+    dashes = cycle(("dot", "dash", "dashdot"))
     for row in rows:
-        if row["method"] == "dense":  # a trace: lines drawn as shapes mislead a log axis's range
+        if words.is_reference(row):  # a trace: lines drawn as shapes mislead a log axis's range
             figure.add_scatter(
                 x=[0, max(reached)],
                 y=[row["perplexity"]] * 2,
                 mode="lines",
-                name="dense",
-                line={"dash": "dot", "color": COLOURS["dense"]},
-                hovertemplate="dense: perplexity %{y:.5g}<extra></extra>",
+                name=words.point(row),
+                line={"dash": next(dashes), "color": COLOURS["dense"]},
+                hovertemplate=f"{words.point(row)}: perplexity %{{y:.5g}}<extra></extra>",
             )
-    for method in dict.fromkeys(row["method"] for row in rows if row["method"] != "dense"):
+    for method in dict.fromkeys(row["method"] for row in rows if not words.is_reference(row)):
         own = [row for row in rows if row["method"] == method]
         free = sorted(
             (row for row in own if row["pattern"] == "unstructured"), key=lambda row: row["sparsity"]
@@ -105,6 +107,44 @@ def _curves(rows: list[Mapping[str, Any]]) -> go.Figure:
             )
     figure.update_yaxes(type="log", title="perplexity (log scale)", dtick=1)
     figure.update_xaxes(title="sparsity: share of weights removed", ticksuffix="%")
+    return figure
+
+
+def sensitivity_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Perplexity against the number of calibration windows, one line for each point and text; the marker is the mean
+    over seeds, the bar their range.
+
+    Args:
+        rows: of `points.COLUMNS` and `points.SWEPT`.
+    """
+    figure = style(go.Figure(), height=340)
+    lines: dict[str, dict[int, list[float]]] = {}
+    texts = {row["calibration"] for row in rows if row["calibration"]}
+    for row in rows:
+        if not words.is_reference(row) and row["perplexity"] is not None and row["samples"]:
+            text = f", {row['calibration']}" if len(texts) > 1 else ""
+            windows = lines.setdefault(words.point(row) + text, {})
+            windows.setdefault(row["samples"], []).append(row["perplexity"])
+    for key, windows in lines.items():
+        counts = sorted(windows)
+        means = [sum(windows[n]) / len(windows[n]) for n in counts]
+        figure.add_scatter(
+            x=counts,
+            y=means,
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [max(windows[n]) - mean for n, mean in zip(counts, means, strict=True)],
+                "arrayminus": [mean - min(windows[n]) for n, mean in zip(counts, means, strict=True)],
+                "thickness": 1.2,
+            },
+            mode="lines+markers",
+            name=key,
+            hovertemplate=f"{key}, %{{x}} windows: perplexity %{{y:.5g}}<extra></extra>",
+        )
+    counts = sorted({n for windows in lines.values() for n in windows})
+    figure.update_xaxes(type="log", title="calibration windows", tickvals=counts)
+    figure.update_yaxes(title="perplexity: mean and range over seeds")
     return figure
 
 

@@ -22,6 +22,8 @@ TEXTS = {
     "c4": "C4 (from the Hub)",
     "own": "My own text",
 }
+NOISE = "random"
+"""A calibration on random tokens: how much does the text matter? For sweeps alone."""
 PATTERNS = ("unstructured", "2:4", "4:8")
 
 
@@ -83,7 +85,7 @@ def check_panel(
     windows = whole("Evaluation windows", windows, 1, most)
     seed = whole("Seed", seed, 0, 2**31 - 1)
     setup = Setup(
-        source=_source(source, known_sources),
+        source=check_source(source, known_sources),
         calibration=calibration,
         evaluation=evaluation,
         own_text=own,
@@ -96,7 +98,7 @@ def check_panel(
     return setup, _recipes(methods, percent, pattern, schedule, seed)
 
 
-def _source(source: object, known: Sequence[str]) -> str:
+def check_source(source: object, known: Sequence[str]) -> str:
     """A model on offer or a Hub id. A path of the server is neither, unless its owner offered it at launch."""
     if isinstance(source, str):
         # The engine would take a folder of that name before the Hub.

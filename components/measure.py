@@ -56,10 +56,7 @@ class Measure(Job):
 
         def on_progress(doing: str, share: float, where: str) -> None:
             nonlocal last
-            if monotonic() - began > LIMITS.seconds:
-                raise Refused(
-                    f"longer than the {LIMITS.seconds:.0f} s a run may take here: take fewer or shorter windows"
-                )
+            refuse_overtime(began)
             if monotonic() - last > SECONDS_BETWEEN_EVENTS:
                 last = monotonic()
                 pruning = doing.startswith("pruning")
@@ -74,7 +71,7 @@ class Measure(Job):
             elif recipe is not None:
                 pruning = kept_pruning(subject, recipe)
             if row["error"] is None:
-                _rows.put(_row_key(subject, recipe), row, ROW_BYTES)
+                keep_row(subject, recipe, row)
                 _runs.put((self.setup, recipe), True, ROW_BYTES)
             outcome.rows.append(row)
             if pruning is not None:
@@ -94,6 +91,27 @@ class Measure(Job):
         )
 
 
+def refuse_overtime(began: float) -> None:
+    """
+    Raises:
+        Refused: a job that began then, by `monotonic`, has had its time.
+    """
+    if monotonic() - began > LIMITS.seconds:
+        raise Refused(
+            f"longer than the {LIMITS.seconds:.0f} s a run may take here: take fewer or shorter windows"
+        )
+
+
+def keep_row(subject: Subject, recipe: Recipe | None, row: dict[str, Any]) -> None:
+    """Remember a measured row; no recipe: the dense model's."""
+    _rows.put(_row_key(subject, recipe), row, ROW_BYTES)
+
+
+def kept_row(subject: Subject, recipe: Recipe | None) -> dict[str, Any] | None:
+    """The row that was measured before, on the same windows."""
+    return _rows.get(_row_key(subject, recipe))
+
+
 def _row_key(subject: Subject, recipe: Recipe | None) -> tuple[Any, ...]:
     evaluation = subject.protocol["evaluation_sha256"]
     if recipe is None:
@@ -102,15 +120,9 @@ def _row_key(subject: Subject, recipe: Recipe | None) -> tuple[Any, ...]:
 
 
 def known_rows(subject: Subject, recipes: Sequence[Recipe | None]) -> list[dict[str, Any]]:
-    """The rows that were measured before, on the same windows."""
-    return [row for recipe in recipes if (row := _known_row(subject, recipe))]
-
-
-def _known_row(subject: Subject, recipe: Recipe | None) -> dict[str, Any] | None:
-    """The row of an earlier run, as long as its pruning is kept, too: the page shows both."""
-    if recipe is not None and kept_pruning(subject, recipe) is None:
-        return None
-    return _rows.get(_row_key(subject, recipe))
+    """The rows of earlier runs whose prunings are kept, too: the page shows both."""
+    shown = [r for r in recipes if r is None or kept_pruning(subject, r) is not None]
+    return [row for recipe in shown if (row := kept_row(subject, recipe))]
 
 
 _runs: Store[bool] = Store(LIMITS.result_bytes, LIMITS.result_seconds)

@@ -58,7 +58,7 @@ def update(outcome: Outcome, recorded: bool = False) -> list[Any]:
         figures.perplexity_figure(outcome.rows),
         _errors_note(layers),
         figures.layers_figure(layers),
-        _protocol(outcome.protocol, recorded),
+        protocol_note(outcome.protocol, recorded),
     ]
 
 
@@ -145,7 +145,8 @@ def _errors_note(layers: dict[str, Any]) -> str:
     )
 
 
-def _protocol(protocol: dict[str, Any], recorded: bool) -> str:
+def protocol_note(protocol: dict[str, Any], recorded: bool) -> str:
+    """How it was measured: a sentence, and every setting folded."""
     shown = {key: str(value) for key, value in protocol.items() if value is not None}
     own = (
         f", after its first {protocol['calibration_after']:,} tokens" if protocol["calibration_after"] else ""
@@ -157,7 +158,7 @@ def _protocol(protocol: dict[str, Any], recorded: bool) -> str:
         f"tokens of {escape(protocol['evaluation'])}; every token but a window's first is predicted from those "
         f"before it. Calibrated on {protocol['samples']} windows of {protocol['length']} tokens of "
         f"{escape(protocol['calibration'])}{own}, seed {protocol['seed']}. {escape(protocol['device'])}, "
-        f"{protocol['dtype']}, {protocol['threads']} threads, micro-batch {protocol['micro_batch']}, "
+        f"{escape(protocol['dtype'])}, {protocol['threads']} threads, micro-batch {protocol['micro_batch']}, "
         f"torch {escape(protocol['torch'])}, transformers {escape(protocol['transformers'])}.</p>"
         f"<details><summary>All settings of this measurement</summary><dl>{details}</dl></details></div>"
     )

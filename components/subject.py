@@ -5,12 +5,13 @@ Kept here in the process that computes: on ZeroGPU that is not the page's.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
 from components.engine import ZERO_GPU, Progress, Put
-from components.job import Setup
+from components.job import NOISE, Setup
 from components.settings import ASSETS, LIMITS
 from components.store import Store
 from wanda_core.errors import Refused
@@ -18,6 +19,7 @@ from wanda_core.recipe import Recipe
 
 _models: Store[Any] = Store(LIMITS.shared_bytes, seconds=float("inf"))
 _prunings: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
+_texts: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
 _loading = threading.Lock()
 """Two loads at a time disturb each other: transformers switches to the meta device for all threads meanwhile."""
 
@@ -46,6 +48,8 @@ def prepare(setup: Setup, put: Put) -> Subject:
     Raises:
         Refused: something cannot be had or does not fit together.
     """
+    import torch
+
     from wanda_core import calibration, experiments
 
     put(Progress("Loading the model", 0.0))
@@ -56,16 +60,19 @@ def prepare(setup: Setup, put: Put) -> Subject:
         )
     put(Progress("Reading the texts", 0.02))
     evaluation = _read(setup.evaluation, "evaluation", setup)
-    text = _read(setup.calibration, "calibration", setup)
-    windows = calibration.evaluation_windows(
-        calibration.encode(evaluation.text, model.tokenizer), setup.windows, setup.eval_length
-    )
-    after = windows.numel() if text.source == evaluation.source else 0
-    tokens = calibration.calibration_windows(
-        calibration.encode(text.text, model.tokenizer), setup.samples, setup.length, setup.seed, after
-    )
+    windows = calibration.evaluation_windows(_encoded(model, evaluation), setup.windows, setup.eval_length)
+    if setup.calibration == NOISE:
+        generator = torch.Generator().manual_seed(setup.seed)
+        name, after = "random tokens", 0
+        tokens = torch.randint(len(model.tokenizer), (setup.samples, setup.length), generator=generator)
+    else:
+        text = _read(setup.calibration, "calibration", setup)
+        name, after = text.name, windows.numel() if text.source == evaluation.source else 0
+        tokens = calibration.calibration_windows(
+            _encoded(model, text), setup.samples, setup.length, setup.seed, after
+        )
     texts = {
-        "calibration": text.name,
+        "calibration": name,
         "calibration_after": after,
         "seed": setup.seed,
         "evaluation": evaluation.name,
@@ -125,6 +132,18 @@ def warm_up() -> None:
     """Load the built-in model before the first visitor asks; not on ZeroGPU, where another process computes."""
     if not ZERO_GPU:
         threading.Thread(target=shared_model, args=("pocket",), name="warm-up", daemon=True).start()
+
+
+def _encoded(model: Any, text: Any) -> Any:
+    """A text's tokens, (tokens,); a sweep asks for the same text many times."""
+    from wanda_core.calibration import encode
+
+    key = (model.fingerprint, hashlib.sha256(text.text.encode()).digest())
+    ids = _texts.get(key)
+    if ids is None:
+        ids = encode(text.text, model.tokenizer)
+        _texts.put(key, ids, ids.nbytes)
+    return ids
 
 
 def _read(name: str, role: str, setup: Setup) -> Any:

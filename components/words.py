@@ -2,6 +2,7 @@
 
 NAMES = {
     "dense": "Dense",
+    "int8": "Dense in int8",
     "magnitude": "Magnitude",
     "wanda": "Wanda",
     "ria": "RIA",
@@ -22,13 +23,18 @@ HINTS = {
 
 def name(method: str) -> str:
     """Display name of a method."""
-    return NAMES.get(method, method)
+    return NAMES.get(method, method[:1].upper() + method[1:])
+
+
+def is_reference(row: dict) -> bool:
+    """Not a pruning: the dense model, the same in int8, or a smaller dense one."""
+    return row["method"] in ("dense", "int8") or row["method"].startswith("dense ")
 
 
 def point(row: dict) -> str:
     """A measured point: `Wanda 50%`, `Wanda 2:4`, `Dense`."""
-    if row["method"] == "dense":
-        return name("dense")
+    if is_reference(row):
+        return name(row["method"])
     return f"{name(row['method'])} {amount(row)}"
 
 

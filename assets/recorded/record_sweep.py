@@ -1,8 +1,8 @@
 """Make the recorded sweeps that fill the view How far: `python -m assets.recorded.record_sweep NAME MODEL TEXT`.
 
-NAME is `amounts` (every method at 10 to 80%, 2:4 and 4:8), `windows` (1 to 64 calibration windows, three seeds) or
-`texts` (calibrated on other texts); see `record` for MODEL and TEXT. Every point is written as soon as it is there: a
-script that was stopped goes on where it was.
+NAME is `amounts` (methods at 10 to 80%, 2:4 and 4:8), `windows` (1 to 64 calibration windows, three seeds), `texts`
+(calibrated on other texts) or `claims` (what the paper's claims need); see `record` for MODEL and TEXT. Every point is
+written as soon as it is there: a script that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from assets.recorded.record import NAME, SHAPE, texts_of
 from components.settings import ASSETS
 from components.words import point as named
-from wanda_core import calibration, experiments, models
+from wanda_core import calibration, claims, experiments, models
 from wanda_core.files import write_whole
 from wanda_core.points import Calibration
 from wanda_core.sweep import Axes, sweep
@@ -45,12 +45,15 @@ SWEEPS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=SWEEPS)
+    parser.add_argument("name", choices=[*SWEEPS, "claims"])
     parser.add_argument("model")
     parser.add_argument("text", type=Path)
     options = parser.parse_args()
     model = models.load(options.model)
-    axes = SWEEPS[options.name]
+    if options.name == "claims":
+        points = claims.points(Calibration(SAMPLES, WIKITEXT))
+    else:
+        points = SWEEPS[options.name].points()
     ids = calibration.encode(options.text.read_text(encoding="utf-8"), model.tokenizer)
     windows = calibration.evaluation_windows(ids, *SHAPE)
 
@@ -65,12 +68,12 @@ def main() -> None:
         tokens = calibration.encode(other.text, model.tokenizer)
         return calibration.calibration_windows(tokens, asked.samples, LENGTH, asked.seed)
 
-    first = Calibration(axes.samples[0], axes.texts[0], axes.seeds[0])
+    first = max((p.calibration for p in points if p.calibration), key=lambda c: c.samples)
     protocol = experiments.protocol(model, draw(first), windows, texts_of(windows)) | {"source": NAME}
     file = Path(__file__).with_name(f"sweep-{options.name}.json")
     known = experiments.load_json(file)[1] if file.exists() else []
     rows = []
-    for measured in sweep(model, windows, axes.points(), draw, known=known):
+    for measured in sweep(model, windows, points, draw, known=known):
         rows.append(measured.row)
         print(named(measured.row), measured.row["samples"], measured.row["perplexity"], flush=True)
         write_whole(file, experiments.to_json(protocol, rows + experiments.not_among(rows, known)))

@@ -1,0 +1,143 @@
+"""What the view How far is asked for, checked on the server."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from components.job import Setup, check_panel, check_source, whole
+from components.settings import LIMITS
+from components.sweeping import TEXT_NAMES, Sweep, Swept
+from wanda_core.errors import Refused
+
+SAVED_BYTES = 2_000_000
+WORDS = ("method", "pattern", "group", "allocation", "schedule", "calibration", "error")
+"""Columns that hold words; all others hold numbers."""
+PROTOCOL = {
+    "source": str,
+    "calibration": str,
+    "evaluation": str,
+    "device": str,
+    "dtype": str,
+    "torch": str,
+    "transformers": str,
+    "date": str,
+    "calibration_after": int,
+    "seed": int,
+    "samples": int,
+    "length": int,
+    "windows": int,
+    "eval_length": int,
+    "micro_batch": int,
+    "threads": int,
+}
+"""What a saved file must say of how it was measured."""
+
+
+def check_sweep(sources: Sequence[str], source: object, *values: object) -> Sweep:
+    """A sweep from what the page sends: the recipe panel's values, then the view's.
+
+    Raises:
+        Refused: something is missing, of the wrong kind or over a limit; says what to change.
+    """
+    from wanda_core.sweep import Axes
+
+    panel, (percents, patterns, int8, samples, seeds, texts, smaller) = values[:-7], values[-7:]
+    setup, recipes = check_panel(source, sources, *panel)
+    if not isinstance(percents, list) or not isinstance(patterns, list) or not percents + patterns:
+        raise Refused("choose at least one sparsity or pattern")
+    if not all(isinstance(p, int) and not isinstance(p, bool) and 0 <= p <= 100 for p in percents):
+        raise Refused("sparsities are whole numbers of per cent, 0 to 100")
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise Refused("choose the patterns from their list")
+    if not isinstance(texts, list) or not all(isinstance(t, str) and t in TEXT_NAMES for t in texts):
+        raise Refused("choose the texts from the list")
+    if "own" in texts and not setup.own_text:
+        raise Refused("your own text is not chosen on the left: choose it there first")
+    if not isinstance(int8, bool) or not isinstance(smaller, str):
+        raise Refused("int8 is either on or off, and the smaller model a name")
+    most = LIMITS.tokens // setup.length
+    axes = Axes(
+        methods=tuple(dict.fromkeys(recipe.method for recipe in recipes)),
+        sparsities=tuple(sorted({p / 100 for p in percents})),
+        patterns=tuple(dict.fromkeys(patterns)),
+        samples=_numbers("Calibration windows", samples, 1, most) or (setup.samples,),
+        seeds=_numbers("Seeds", seeds, 0, 2**31 - 1) or (setup.seed,),
+        texts=tuple(dict.fromkeys(texts)) or (setup.calibration,),
+        schedule=recipes[0].schedule,
+    )
+    counted = len(axes.methods) * (len(axes.sparsities) + len(axes.patterns))
+    counted *= len(axes.samples) * len(axes.seeds) * len(axes.texts)
+    if counted > LIMITS.points * 2:
+        raise Refused(f"these are {counted} points, {LIMITS.points * 2} are allowed here: choose fewer")
+    smaller = smaller.strip()
+    return Sweep(setup, tuple(axes.points()), int8, check_source(smaller, sources) if smaller else "")
+
+
+def check_claims(sources: Sequence[str], source: object, *panel: object) -> Sweep:
+    """The points that the paper's claims are judged by, on the panel's model and texts."""
+    from wanda_core import claims
+    from wanda_core.points import Calibration
+
+    setup: Setup
+    setup, _ = check_panel(source, sources, *panel)
+    calibration = Calibration(max(2, setup.samples), setup.calibration, setup.seed)
+    setup = replace(setup, samples=calibration.samples)
+    return Sweep(setup, tuple(claims.points(calibration)), int8=False, smaller="")
+
+
+def saved_sweep(file: object) -> Swept:
+    """A sweep or comparison from the JSON file that was saved of it.
+
+    Raises:
+        Refused: the file is none, is too large, or holds values that cannot be.
+    """
+    from wanda_core.experiments import load_json
+
+    path = Path(str(file))
+    wrong = Refused("this is no saved sweep of Wanda Lab: choose the JSON file that was downloaded here")
+    if not path.is_file() or path.stat().st_size > SAVED_BYTES:
+        raise wrong
+    try:
+        protocol, rows = load_json(path)
+    except Refused:
+        raise wrong from None
+    if not rows or len(rows) > 2000 or not all(_sound(row) for row in rows):
+        raise wrong
+    if not all(isinstance(protocol.get(key), kind) for key, kind in PROTOCOL.items()):
+        raise wrong
+    if any(isinstance(value, dict | list) or len(str(value)) > 300 for value in protocol.values()):
+        raise wrong
+    swept = [{"calibration": None, "masks_differ": None} | row for row in rows]
+    return Swept(protocol, swept, len(rows), origin="saved")
+
+
+def _sound(row: dict[str, Any]) -> bool:
+    """Every value of the kind that its column has."""
+    for column, value in row.items():
+        if column in WORDS:
+            good = value is None or (isinstance(value, str) and len(value) <= 300)
+        else:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            good = value is None or (number and math.isfinite(value) and value >= 0)
+        if not good:
+            return False
+    # What is drawn needs these.
+    pruned = row["method"] not in ("dense", "int8") and not str(row["method"]).startswith("dense ")
+    whole = isinstance(row["method"], str) and row["sparsity"] is not None
+    return whole and (not pruned or (row["pattern"] is not None and row["samples"] is not None)) and (
+        row["perplexity"] is None or (row["perplexity"] > 0 and row["sparsity_reached"] is not None)
+    )  # fmt: skip
+
+
+def _numbers(what: str, text: object, least: int, most: int) -> tuple[int, ...]:
+    """Whole numbers from a list such as `1, 4, 16`."""
+    if not isinstance(text, str) or len(text) > 200:
+        raise Refused(f"{what}: give whole numbers with commas between them, such as 1, 4, 16")
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isascii() and part.isdigit() and len(part) < 12 for part in parts):
+        raise Refused(f"{what}: give whole numbers with commas between them, such as 1, 4, 16")
+    return tuple(dict.fromkeys(whole(what, int(part), least, most) for part in parts))

@@ -1,0 +1,133 @@
+"""The job of a sweep: many points, cheapest first, and two references beside them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Any
+
+from components.engine import Job, Progress, Put
+from components.job import NOISE, TEXTS, Setup
+from components.measure import SECONDS_BETWEEN_EVENTS, keep_row, kept_row, refuse_overtime
+from components.subject import Subject, keep_pruning, kept_pruning, prepare, shared_model
+from wanda_core.errors import Refused
+
+TEXT_NAMES = {key: label.split(" (")[0] for key, label in TEXTS.items()} | {NOISE: "Random tokens"}
+
+
+@dataclass
+class Swept:
+    """What a sweep has measured so far; also the content of a recorded one."""
+
+    protocol: dict[str, Any] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """Of `points.COLUMNS` and `points.SWEPT`."""
+    planned: int = 0
+    """Points asked for, the dense model among them."""
+    origin: str = "here"
+    """`here`, `recorded` or `saved`."""
+
+
+@dataclass(frozen=True)
+class Sweep(Job):
+    """Measure every point of the axes, then the references."""
+
+    setup: Setup
+    points: tuple[Any, ...]
+    """`wanda_core.points.Point`, the dense model first; their texts are keys of `TEXT_NAMES`."""
+    int8: bool
+    smaller: str
+    """Source of a smaller dense model, or empty."""
+
+    @property
+    def gpu_seconds(self) -> float:
+        return 30 + 15 * len(self.points)
+
+    def compute(self, put: Put, stop: threading.Event) -> None:
+        from wanda_core import references
+        from wanda_core.points import DENSE, Calibration, Point
+        from wanda_core.sweep import sweep
+
+        points = self.points
+        began, last = monotonic(), 0.0
+        subjects: dict[Calibration, Subject | Refused] = {}
+
+        def subject_of(calibration: Calibration | None) -> Subject:
+            calibration = calibration or points[1].calibration
+            if calibration not in subjects:
+                drawn = {"samples": calibration.samples, "seed": calibration.seed}
+                setup = replace(self.setup, calibration=calibration.text, **drawn)
+                try:
+                    subjects[calibration] = prepare(setup, lambda _: None)
+                except Refused as error:
+                    subjects[calibration] = error
+            if isinstance(subjects[calibration], Refused):
+                raise subjects[calibration]
+            return subjects[calibration]
+
+        def kept(point: Point) -> Any:
+            try:
+                return kept_pruning(subject_of(point.calibration), point.recipe)
+            except Refused:  # its text cannot be had; the point will say so
+                return None
+
+        put(Progress("Loading the model and the texts", 0.0))
+        subject = subject_of(None)
+        swept = Swept(subject.protocol, [], len(points) + self.int8 + bool(self.smaller))
+
+        def on_progress(doing: str, share: float, where: str) -> None:
+            nonlocal last
+            refuse_overtime(began)
+            if monotonic() - last > SECONDS_BETWEEN_EVENTS:
+                last = monotonic()
+                said = f"Point {len(swept.rows) + 1} of {swept.planned}, {doing}: {where}"
+                part = share / 2 + 0.5 * (not doing.startswith("pruning"))
+                put(Progress(said, (len(swept.rows) + part) / swept.planned))
+
+        def add(row: dict[str, Any]) -> None:
+            swept.rows.append(row)
+            put(replace(swept, rows=list(swept.rows)))
+
+        def known() -> list[dict[str, Any]]:
+            rows = []
+            for point in points:
+                try:
+                    row = kept_row(subject_of(point.calibration), point.recipe)
+                except Refused:
+                    continue
+                if row is not None:
+                    text = point.calibration and point.calibration.text
+                    rows.append({"masks_differ": None} | row | {"calibration": text})
+            return rows
+
+        for measured in sweep(
+            subject.model,
+            subject.windows,
+            points,
+            lambda calibration: subject_of(calibration).tokens,
+            known=known(),
+            kept=kept,
+            on_progress=on_progress,
+            stop=stop,
+        ):
+            row, point = measured.row, measured.point
+            if row["error"] is None:
+                keep_row(subject_of(point.calibration), point.recipe, row)
+            if measured.pruning is not None:
+                keep_pruning(subject_of(point.calibration), measured.pruning)
+            add(row | {"calibration": row["calibration"] and TEXT_NAMES[row["calibration"]]})
+        swept_columns = {"calibration": None, "masks_differ": None}
+        if self.int8:
+            put(Progress("The same model in int8", len(swept.rows) / swept.planned))
+            add(references.int8_row(subject.model, subject.windows, stop) | swept_columns)
+        if self.smaller:
+            put(Progress(f"The smaller model {self.smaller}", len(swept.rows) / swept.planned))
+            try:
+                smaller = shared_model(self.smaller)
+                row = references.smaller_row(subject.model, subject.windows, smaller, stop)
+            except Refused as error:
+                from wanda_core.points import blank
+
+                row = blank(DENSE) | {"method": f"dense {self.smaller}", "error": str(error)}
+            add(row | swept_columns)
