@@ -75,6 +75,8 @@ def carry_out(job: Job) -> Iterator[Event]:
         except Stopped:
             pass
         except Exception as error:
+            from wanda_core.memory import is_out_of_memory
+
             if not is_out_of_memory(error):
                 events.put(Failure(f"this should not happen ({type(error).__name__}): please report it"))
                 raise
@@ -99,10 +101,3 @@ if ZERO_GPU:
     import spaces
 
     carry_out = spaces.GPU(duration=lambda job: min(ZERO_GPU_SECONDS, job.gpu_seconds))(carry_out)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; torch reports a failed allocation on the CPU as a plain RuntimeError."""
-    import torch
-
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -13,7 +13,7 @@ from components.job import Setup
 from components.settings import ASSETS, LIMITS
 from components.store import Store
 from components.subject import kept_pruning, prepare, shared_model
-from wanda_core.errors import Refused
+from wanda_core.errors import Refused, Stopped
 from wanda_core.recipe import Recipe
 
 RECORDED = ASSETS / "recorded"
@@ -63,7 +63,7 @@ class LookInside(Job):
 
     def compute(self, put: Put, stop: threading.Event) -> None:
         from wanda_core.overview import summarise
-        from wanda_core.prune import walk_dense
+        from wanda_core.prune import gather
 
         subject = prepare(self.setup, put)
         kept = [kept_pruning(subject, recipe) for recipe in self.recipes]
@@ -82,18 +82,18 @@ class LookInside(Job):
             return
         layers, norms, total = {}, {}, len(subject.model.anatomy.layers)
 
-        def see(layer: Any, statistics: Any) -> None:
-            norms[layer.name] = statistics.norms().cpu()
-            layers[layer.name] = summarise(layer, statistics, self.recipes, kept)
-            put(Progress(f"Comparing masks: {layer.name}", 0.7 + 0.3 * len(layers) / total))
-
-        walk_dense(
+        gathered = gather(
             subject.model.anatomy,
             subject.tokens,
-            see,
             on_progress=lambda share, where: put(Progress(f"Reading inputs: {where}", 0.7 * share)),
             stop=stop,
         )
+        for layer, statistics in gathered.statistics.items():
+            if stop.is_set():
+                raise Stopped
+            norms[layer.name] = statistics.norms().cpu()
+            layers[layer.name] = summarise(layer, statistics, self.recipes, kept)
+            put(Progress(f"Comparing masks: {layer.name}", 0.7 + 0.3 * len(layers) / total))
         order = [layers[layer.name] for layer in subject.model.anatomy.layers if layer.name in layers]
         put(replace(look, layers=tuple(order), norms=norms))
 

@@ -87,6 +87,7 @@ class Measure(Job):
             subject.windows,
             self.recipes,
             known=known,
+            kept=lambda recipe: kept_pruning(subject, recipe),
             on_row=on_row,
             on_progress=on_progress,
             stop=stop,
@@ -123,7 +124,7 @@ def has_run(setup: Setup, recipes: Sequence[Recipe]) -> bool:
 
 def point_name(recipe: Any) -> str:
     """What a measured point is called on the page."""
-    from wanda_core.experiments import describe
+    from wanda_core.points import describe
 
     return "dense" if recipe is None else describe(recipe)
 

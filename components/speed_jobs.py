@@ -132,7 +132,7 @@ class Export(Job):
 
     def compute(self, put: Put, stop: threading.Event) -> None:
         from wanda_core import export
-        from wanda_core.experiments import describe
+        from wanda_core.points import describe
 
         subject = prepare(self.setup, put)
         size = export.model_bytes(subject.model)

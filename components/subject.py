@@ -99,7 +99,7 @@ def pruning_of(
         before: share of the whole job that is done when pruning begins.
         share: of the whole job that pruning is.
     """
-    from wanda_core.experiments import describe
+    from wanda_core.points import describe
     from wanda_core.prune import prune
 
     pruning = kept_pruning(subject, recipe)

@@ -195,7 +195,9 @@ def test_changed_weights_are_what_the_model_computes_with(
     anatomy = take_apart(network)
     pruning = prune(anatomy, tokens, Recipe(method=method))
     kept = sum(report.weights - report.pruned for report in pruning.reports)
-    assert pruning.nbytes == sum(m.bits.nbytes for m in pruning.masks.values()) + kept * dtype.itemsize
+    masks = sum(mask.bits.nbytes for mask in pruning.masks.values())
+    norms = 4 * sum(layer.weight.shape[1] for layer in anatomy.layers)
+    assert pruning.nbytes == masks + norms + kept * dtype.itemsize
     layer = anatomy.layers[3]
     weight, mask = pruning.weight(layer), pruning.masks[layer.name].unpack()
     assert weight.dtype == dtype

@@ -20,8 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("stopped")
     except (MemoryError, RuntimeError) as error:
-        # torch reports a failed allocation on the CPU as a plain RuntimeError.
-        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        from wanda_core.memory import is_out_of_memory
+
+        if is_out_of_memory(error):
             return _fail("out of memory: take fewer --samples, a smaller --length or a smaller model")
         raise
     return 0

@@ -132,3 +132,8 @@ def refuse_if_too_large(
 def gigabytes(count: float) -> str:
     """`1.5 GB`; small amounts in MB."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch reports a failed allocation on the CPU as a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

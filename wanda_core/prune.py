@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from wanda_core import allocation, memory
 from wanda_core.activations import SAMPLE_ROWS, SAMPLE_ROWS_PER_WINDOW, InputStatistics
 from wanda_core.decision import Decision
-from wanda_core.errors import Refused
+from wanda_core.errors import Refused, Stopped
 from wanda_core.layers import Anatomy, Layer
 from wanda_core.masks import check_divides
 from wanda_core.methods import METHODS
@@ -30,6 +30,7 @@ def prune(
     recipe: Recipe,
     *,
     micro_batch: int | None = None,
+    gathered: Gathered | None = None,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
 ) -> Pruning:
@@ -40,6 +41,7 @@ def prune(
         tokens: calibration windows, int64 (samples, length). A method that does not look at the inputs runs only the
             few windows that the report's output error is measured on.
         micro_batch: windows in one forward; None: `default_micro_batch`.
+        gathered: the dense model's statistics on the same tokens, for recipes with schedule `dense`: no forward runs.
         on_progress: called with the share done and the layer's name.
         stop: set it from another thread to end with `Stopped`.
 
@@ -55,83 +57,121 @@ def prune(
     device = anatomy.layers[0].stored.device
     samples, length = tokens.shape
     micro_batch = min(samples, micro_batch or default_micro_batch(length, device))
-    memory.refuse_if_too_large(anatomy, samples, length, micro_batch, recipe.schedule, method.needs_gram)
+    if gathered is None:
+        memory.refuse_if_too_large(anatomy, samples, length, micro_batch, recipe.schedule, method.needs_gram)
     tokens = tokens.to(device)
 
     start = perf_counter()
     result = Pruning(recipe, conditions=conditions(anatomy, micro_batch))
     try:
         if owl:
-            # The walk for the outliers is the first half of the work.
-            norms = {}
-            walk_dense(
-                anatomy,
-                tokens,
-                lambda layer, statistics: norms.__setitem__(layer, statistics.norms()),
-                micro_batch=micro_batch,
-                on_progress=_part(on_progress, 0, 0.5),
-                stop=stop,
-            )
+            if gathered is None:
+                # The walk for the outliers is the first half of the work.
+                outliers = gather(
+                    anatomy,
+                    tokens,
+                    micro_batch=micro_batch,
+                    on_progress=_part(on_progress, 0, 0.5),
+                    stop=stop,
+                )
+                on_progress = _part(on_progress, 0.5, 0.5)
+            norms = {layer: s.norms() for layer, s in (gathered or outliers).statistics.items()}
             sparsities = allocation.owl(anatomy, norms, recipe.sparsity)
-            on_progress = _part(on_progress, 0.5, 0.5)
         else:
             sparsities = allocation.explicit(anatomy, parse_allocation(recipe.allocation), recipe.sparsity)
         decision = Decision(result, sparsities)
-        walk = Walk(
-            anatomy,
-            tokens,
-            decision,
-            micro_batch=micro_batch,
-            schedule=recipe.schedule,
-            gram=method.needs_gram,
-            on_progress=on_progress,
-            stop=stop,
-        )
-        walk.run()
+        if gathered is None:
+            walk = Walk(
+                anatomy,
+                tokens,
+                decision,
+                micro_batch=micro_batch,
+                schedule=recipe.schedule,
+                gram=method.needs_gram,
+                on_progress=on_progress,
+                stop=stop,
+            )
+            walk.run()
+            result.uncalled, spent, before = walk.uncalled, walk.statistics_seconds, 0.0
+        else:
+            _decide_all(gathered, decision, on_progress, stop)
+            result.uncalled, spent, before = gathered.uncalled, gathered.seconds, gathered.seconds
     except torch.OutOfMemoryError as error:
         raise Refused(
             f"out of memory on {device} while pruning: take fewer --samples, a smaller --length or --schedule block"
         ) from error
-    result.uncalled = walk.uncalled
     result.seconds = {
-        "total": perf_counter() - start,
-        "statistics": walk.statistics_seconds,
+        "total": before + perf_counter() - start,
+        "statistics": spent,
         "decisions": sum(report.seconds for report in result.reports),
         "errors": decision.error_seconds,
     }
     return result
 
 
-def walk_dense(
+@dataclass(frozen=True)
+class Gathered:
+    """The dense model's input statistics: one forward serves every score, group, sparsity and pattern."""
+
+    statistics: dict[Layer, InputStatistics]
+    uncalled: list[str]
+    seconds: float
+    """What gathering took; counted in by every pruning made from it, as each would need it on its own."""
+
+
+def gather(
     anatomy: Anatomy,
     tokens: Tensor,
-    see: Callable[[Layer, InputStatistics], None],
     *,
+    gram: bool = False,
     micro_batch: int | None = None,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
-) -> None:
-    """Show the input statistics of every layer in the untouched model to `see`: one forward. Arguments as in `prune`.
+) -> Gathered:
+    """Statistics of every layer's input in the dense model: one forward.
+
+    Args:
+        tokens: calibration windows, int64 (samples, length).
+        gram: Gram matrices, too: for methods that change the weights they keep.
 
     Raises:
-        Refused: the model cannot be walked through.
+        Refused: the memory does not suffice.
         Stopped: `stop` was set.
     """
+    samples, length = tokens.shape
     device = anatomy.layers[0].stored.device
+    micro_batch = min(samples, micro_batch or default_micro_batch(length, device))
+    memory.refuse_if_too_large(anatomy, samples, length, micro_batch, "dense", gram)
+    statistics = {}
 
-    def note(layer: Layer, statistics: InputStatistics) -> Tensor:
-        see(layer, statistics)
+    def note(layer: Layer, seen: InputStatistics) -> Tensor:
+        statistics[layer] = seen
         return layer.weight
 
-    Walk(
+    start = perf_counter()
+    walk = Walk(
         anatomy,
         tokens.to(device),
         note,
         micro_batch=min(len(tokens), micro_batch or default_micro_batch(tokens.shape[1], device)),
         schedule="dense",
+        gram=gram,
         on_progress=on_progress,
         stop=stop,
-    ).run()
+    )
+    walk.run()
+    return Gathered(statistics, walk.uncalled, perf_counter() - start)
+
+
+def _decide_all(
+    gathered: Gathered, decision: Decision, on_progress: OnProgress | None, stop: threading.Event | None
+) -> None:
+    for done, (layer, statistics) in enumerate(gathered.statistics.items(), start=1):
+        if stop is not None and stop.is_set():
+            raise Stopped
+        decision(layer, statistics)
+        if on_progress:
+            on_progress(done / len(gathered.statistics), layer.name)
 
 
 def _part(on_progress: OnProgress | None, before: float, share: float) -> OnProgress | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from assets.recorded.record import NAME, SHAPE, texts_of
 from components.words import point
 from wanda_core import calibration, experiments, models
+from wanda_core.points import Calibration, Measurement, Point
 from wanda_core.recipe import Recipe
 
 LENGTH = SHAPE[1]
@@ -51,7 +52,9 @@ def main() -> None:
     for samples, recipe in missing[: options.points]:
         tokens = calibration.calibration_windows(ids, samples, LENGTH, seed=0, after=windows.numel())
         protocol = experiments.protocol(model, tokens, windows, texts_of(windows)) | {"source": NAME}
-        row, _ = experiments.measure(model, tokens, windows, recipe)
+        measurement = Measurement(model, windows, lambda _, tokens=tokens: tokens)
+        (measured,) = measurement.measure([Point(recipe, Calibration(samples))], lambda _: None)
+        row = measured.row
         print(point(row), samples, row["perplexity"], row["error"], flush=True)
         rows.append(row)
         # The windows of calibration differ from row to row: each row has its own `samples`.

@@ -9,7 +9,7 @@ from assets.recorded.record import NAME, SHAPE, texts_of
 from components.look import RECORDED_KEY, Look, save_recorded
 from wanda_core import calibration, experiments, models
 from wanda_core.overview import summarise
-from wanda_core.prune import walk_dense
+from wanda_core.prune import gather
 from wanda_core.recipe import Recipe
 
 RECIPES = (Recipe(method="magnitude", sparsity=0.5), Recipe(method="wanda", sparsity=0.5))
@@ -26,12 +26,9 @@ def main() -> None:
     windows = calibration.evaluation_windows(ids, *SHAPE)
     tokens = calibration.calibration_windows(ids, *SHAPE, seed=0, after=windows.numel())
     layers, norms = {}, {}
-
-    def see(layer, statistics) -> None:
+    for layer, statistics in gather(model.anatomy, tokens).statistics.items():
         norms[layer.name] = statistics.norms()
         layers[layer.name] = summarise(layer, statistics, RECIPES, (None, None))
-
-    walk_dense(model.anatomy, tokens, see)
     protocol = experiments.protocol(model, tokens, windows, texts_of(windows)) | {"source": NAME}
     ordered = tuple(layers[layer.name] for layer in model.anatomy.layers)
     look = Look(NAME, RECORDED_KEY, protocol, RECIPES, (False, False), ordered, norms)

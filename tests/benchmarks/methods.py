@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from wanda_core import Recipe, calibration, load
-from wanda_core.experiments import compare, describe
+from wanda_core.experiments import compare
 from wanda_core.layers import Anatomy
 from wanda_core.models import LanguageModel
+from wanda_core.points import describe
 from wanda_core.prune import default_micro_batch, prune
 
 METHODS = ("magnitude", "wanda", "ria", "random", "sparsegpt", "wanda+admm")

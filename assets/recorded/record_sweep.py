@@ -1,0 +1,80 @@
+"""Make the recorded sweeps that fill the view How far: `python -m assets.recorded.record_sweep NAME MODEL TEXT`.
+
+NAME is `amounts` (every method at 10 to 80%, 2:4 and 4:8), `windows` (1 to 64 calibration windows, three seeds) or
+`texts` (calibrated on other texts); see `record` for MODEL and TEXT. Every point is written as soon as it is there: a
+script that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from assets.recorded.record import NAME, SHAPE, texts_of
+from components.settings import ASSETS
+from components.words import point as named
+from wanda_core import calibration, experiments, models
+from wanda_core.files import write_whole
+from wanda_core.points import Calibration
+from wanda_core.sweep import Axes, sweep
+
+SAMPLES, LENGTH = SHAPE
+WIKITEXT = "WikiText-2 (test)"
+SWEEPS = {
+    "amounts": Axes(
+        methods=("magnitude", "wanda", "ria", "sparsegpt"),
+        sparsities=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+        patterns=("4:8", "2:4"),
+        samples=(SAMPLES,),
+        texts=(WIKITEXT,),
+    ),
+    "windows": Axes(
+        methods=("wanda",), sparsities=(0.5,), samples=(16, 1, 4, 64), seeds=(0, 1, 2), texts=(WIKITEXT,)
+    ),
+    "texts": Axes(
+        methods=("wanda",),
+        sparsities=(0.5,),
+        samples=(SAMPLES,),
+        texts=(WIKITEXT, "Python documentation", "Stories", "Random tokens"),
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=SWEEPS)
+    parser.add_argument("model")
+    parser.add_argument("text", type=Path)
+    options = parser.parse_args()
+    model = models.load(options.model)
+    axes = SWEEPS[options.name]
+    ids = calibration.encode(options.text.read_text(encoding="utf-8"), model.tokenizer)
+    windows = calibration.evaluation_windows(ids, *SHAPE)
+
+    def draw(asked: Calibration) -> Tensor:
+        if asked.text == "Random tokens":
+            generator = torch.Generator().manual_seed(asked.seed)
+            return torch.randint(len(model.tokenizer), (asked.samples, LENGTH), generator=generator)
+        others = {"Python documentation": "pydoc", "Stories": str(ASSETS / "pocket" / "calibration.txt")}
+        if asked.text == WIKITEXT:
+            return calibration.calibration_windows(ids, asked.samples, LENGTH, asked.seed, windows.numel())
+        other = calibration.read_text(others[asked.text], "calibration")
+        tokens = calibration.encode(other.text, model.tokenizer)
+        return calibration.calibration_windows(tokens, asked.samples, LENGTH, asked.seed)
+
+    first = Calibration(axes.samples[0], axes.texts[0], axes.seeds[0])
+    protocol = experiments.protocol(model, draw(first), windows, texts_of(windows)) | {"source": NAME}
+    file = Path(__file__).with_name(f"sweep-{options.name}.json")
+    known = experiments.load_json(file)[1] if file.exists() else []
+    rows = []
+    for measured in sweep(model, windows, axes.points(), draw, known=known):
+        rows.append(measured.row)
+        print(named(measured.row), measured.row["samples"], measured.row["perplexity"], flush=True)
+        write_whole(file, experiments.to_json(protocol, rows + experiments.not_among(rows, known)))
+
+
+if __name__ == "__main__":
+    main()

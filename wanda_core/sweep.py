@@ -1,0 +1,176 @@
+"""How far can I go? Axes -> points, cheapest first; and the highest sparsity that a budget allows."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from wanda_core.methods import METHODS
+from wanda_core.models import LanguageModel
+from wanda_core.points import (
+    DENSE,
+    Calibration,
+    Draw,
+    Measured,
+    Measurement,
+    OnProgress,
+    Point,
+    Row,
+    blank,
+    name_of,
+)
+from wanda_core.pruning import Pruning
+from wanda_core.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What a sweep goes through: every method at every sparsity and pattern, on every calibration."""
+
+    methods: tuple[str, ...]
+    sparsities: tuple[float, ...] = ()
+    patterns: tuple[str, ...] = ()
+    samples: tuple[int, ...] = (16,)
+    """Numbers of calibration windows."""
+    seeds: tuple[int, ...] = (0,)
+    texts: tuple[str, ...] = ("",)
+    schedule: str = "layer"
+
+    def points(self) -> list[Point]:
+        """The dense model, then all points, cheapest first. What does not depend on the calibration (and, unless it is
+        random, on the seed) is one point, on the first calibration.
+
+        Raises:
+            Refused: no such method, or a sparsity or pattern that cannot be.
+        """
+        first = Calibration(self.samples[0], self.texts[0], self.seeds[0])
+        calibrations = [
+            Calibration(n, t, seed) for t in self.texts for n in self.samples for seed in self.seeds
+        ]
+        found = {}
+        for method in self.methods:
+            amounts = [Recipe(method=method, sparsity=s, schedule=self.schedule) for s in self.sparsities]
+            amounts += [Recipe(method=method, pattern=p, schedule=self.schedule) for p in self.patterns]
+            for calibration in calibrations:
+                used = calibration
+                if not METHODS[method].needs_inputs:
+                    seed = calibration.seed if method == "random" else first.seed
+                    used = replace(first, seed=seed)
+                for recipe in amounts:
+                    found[Point(replace(recipe, seed=used.seed), used)] = None
+        return [DENSE, *cheapest_first(found)]
+
+
+def cheapest_first(points: Iterable[Point]) -> list[Point]:
+    """By what pruning costs; then those of one calibration together, so that what it needs is made once."""
+    points = list(points)
+    order = {calibration: i for i, calibration in enumerate(dict.fromkeys(p.calibration for p in points))}
+
+    def cost(point: Point) -> tuple[int, int, int]:
+        method = METHODS[point.recipe.method]
+        kind = method.needs_inputs + method.needs_gram
+        # One forward of the dense model serves all methods: there the calibrations come one after the other.
+        if point.recipe.schedule == "dense" and kind:
+            return (1, point.calibration.samples, order[point.calibration])
+        return (kind, point.calibration.samples if kind else 0, order[point.calibration])
+
+    return sorted(points, key=cost)
+
+
+def sweep(
+    model: LanguageModel,
+    windows: Tensor,
+    points: Sequence[Point],
+    draw: Draw,
+    *,
+    known: Iterable[Row] = (),
+    kept: Callable[[Point], Pruning | None] = lambda point: None,
+    on_progress: OnProgress | None = None,
+    stop: threading.Event | None = None,
+) -> Iterator[Measured]:
+    """Measure the points one after the other; each as it is there.
+
+    Args:
+        windows: evaluation windows, int64 (windows, length).
+        points: of `Axes.points`. Masks are compared with those of the first calibration.
+        draw: gives a calibration's windows; asked once for those that come together.
+        known: rows of an earlier sweep under the same protocol; those that succeeded are not measured again.
+        kept: a point's earlier pruning: then evaluation alone runs.
+
+    Returns:
+        Points with rows of `COLUMNS` and `SWEPT`.
+
+    Raises:
+        Stopped: `stop` was set.
+    """
+    done = {name_of(row): row for row in known if row["error"] is None}
+    measurement = Measurement(model, windows, draw, kept=kept, on_progress=on_progress, stop=stop)
+    first = next((point.calibration for point in points if point.calibration), None)
+    references: dict[Recipe, Pruning] = {}
+    for measured in measurement.measure(points, lambda point: done.get(name_of(_blank(point)))):
+        pruning, row = measured.pruning, measured.row
+        if "masks_differ" not in row:
+            row |= {"calibration": measured.point.calibration and measured.point.calibration.text}
+            row |= {"masks_differ": None}
+        if pruning is not None:
+            recipe = replace(pruning.recipe, seed=0)
+            if measured.point.calibration == first:
+                references[recipe] = pruning
+            if recipe in references:
+                row["masks_differ"] = share_differing(references[recipe], pruning)
+        yield measured
+
+
+def _blank(point: Point) -> Row:
+    return blank(point) | {"calibration": point.calibration and point.calibration.text}
+
+
+def share_differing(one: Pruning, other: Pruning) -> float:
+    """Share of the weights, of the layers that both prune, that one keeps and the other removes."""
+    common = [name for name in one.masks if name in other.masks]
+    differing = sum(int(np.bitwise_count(one.masks[n].bits ^ other.masks[n].bits).sum()) for n in common)
+    weights = sum(len(one.masks[n].bits) * one.masks[n].columns for n in common)
+    return differing / weights if weights else 0.0
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The highest sparsity at which a method stays within the budget."""
+
+    sparsity: float
+    perplexity: float
+    measured: bool
+    """It is a measured point; else interpolated between two."""
+    beyond: bool
+    """Every measured point is within the budget: more may be possible."""
+
+
+def reach(points: Iterable[tuple[float, float]], dense: float, budget: float) -> Reach:
+    """How far a method goes before its perplexity is more than `1 + budget` times the dense model's.
+
+    Between measured points the logarithm of the perplexity is taken as linear in the sparsity, and never falling: what
+    one sparsity spoils, a higher one does not repair. (Curves bend upwards, so that this errs on the side of less.)
+
+    Args:
+        points: sparsity and perplexity, measured; of unstructured sparsity, so that what lies between is possible.
+        dense: the dense model's perplexity.
+        budget: 0.1 allows 10% more than dense.
+    """
+    limit = math.log(dense) + math.log1p(budget)
+    last_sparsity, last = 0.0, math.log(dense)
+    for sparsity, perplexity in sorted(points):
+        value = max(last, math.log(perplexity) if perplexity < math.inf else math.inf)
+        if not value <= limit:  # NaN, too, is over it
+            share = (limit - last) / (value - last) if math.isfinite(value) else 0.0
+            found = last_sparsity + share * (sparsity - last_sparsity)
+            # Less than half a point further than what is measured is no news.
+            if found - last_sparsity < 0.005:
+                return Reach(last_sparsity, math.exp(last), measured=True, beyond=False)
+            return Reach(found, math.exp(limit), measured=False, beyond=False)
+        last_sparsity, last = sparsity, value
+    return Reach(last_sparsity, math.exp(last), measured=True, beyond=True)
