@@ -13,12 +13,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, MixtralConfig
 
 from tests.conftest import CONFIGS, ROOT, byte_tokenizer, tiny
-from wanda_core import LanguageModel, Recipe, Refused, load, load_packed
+from wanda_core import LanguageModel, Recipe, Refused, load, load_packed, take_apart
 from wanda_core.card import FINE_TUNE, source_license
 from wanda_core.export import export
+from wanda_core.layers import ExpertLayer, Layer
 from wanda_core.models import PACKED
 from wanda_core.packed_file import file_sizes, load_layers
 from wanda_core.prune import prune
@@ -34,6 +35,46 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> LanguageModel:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"sparsity_config": {"format": "old"}}))
     return load(str(folder))
+
+
+@pytest.fixture
+def mixture(tmp_path: Path) -> LanguageModel:
+    """A mixture of experts, whose matrices share one parameter."""
+    folder = tmp_path / "mixture"
+    torch.manual_seed(0)
+    config = MixtralConfig(
+        vocab_size=257, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=4, max_position_embeddings=256,
+    )  # fmt: skip
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return load(str(folder))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_experts_come_back_and_keep_their_zeros(
+    mixture: LanguageModel, tokens: Tensor, tmp_path: Path, packed: bool
+) -> None:
+    pruning = prune(mixture.anatomy, tokens, Recipe(pattern="2:4"))
+    out = tmp_path / "out"
+    export(mixture, pruning, tokens, {}, out, packed=packed)
+    if packed:
+        again = load_packed(out)
+    else:
+        names = {"FOLDER": str(out)}
+        exec(FINE_TUNE, names)
+        again = names["model"]
+        again(input_ids=tokens, labels=tokens).loss.backward()
+        names["optimizer"].step()
+    assert any(isinstance(layer, ExpertLayer) for layer in mixture.anatomy.layers)
+    for layer in take_apart(again).layers:
+        weight, mask = layer.weight, pruning.masks[layer.name].unpack()
+        assert weight[~mask].eq(0).all()
+        assert weight.equal(pruning.weight(_named(mixture, layer.name))) == packed
+
+
+def _named(model: LanguageModel, name: str) -> Layer:
+    return next(layer for layer in model.anatomy.layers if layer.name == name)
 
 
 @pytest.mark.parametrize("recipe", [Recipe(pattern="2:4"), Recipe(sparsity=0.6)], ids=["2:4", "60%"])

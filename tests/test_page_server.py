@@ -107,6 +107,14 @@ def test_hostile_values_are_an_error_each(address: str, place: int, value: Any) 
     assert alive(address)
 
 
+@pytest.mark.parametrize("kind", ["zip", "../..", None, ["folder"], {"path": "/etc/passwd"}, 7])
+def test_hostile_exports_are_an_error_each(address: str, kind: Any) -> None:
+    answer = call(address, "export", [kind, *DEFAULT])
+    assert "event: error" in answer or 'role=\\"alert\\"' in answer, answer[:500]
+    assert "root:" not in answer
+    assert alive(address)
+
+
 def test_nan_is_an_error(address: str) -> None:
     answer = call(address, "run", [*DEFAULT[:5], math.nan, *DEFAULT[6:]])
     assert "event: error" in answer or 'role=\\"alert\\"' in answer or "HTTP" in answer, answer[:500]

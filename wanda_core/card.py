@@ -20,8 +20,8 @@ from wanda_core import load_masks, take_apart
 
 model, masks = AutoModelForCausalLM.from_pretrained(FOLDER), load_masks(FOLDER + "/masks.safetensors")
 for layer in take_apart(model).layers:
-    mask = masks[layer.name].unpack().to(layer.parameter.device)
-    keep = mask.t() if layer.transposed else mask
+    mask, keep = masks[layer.name].unpack(), torch.ones_like(layer.parameter, dtype=torch.bool)
+    keep[getattr(layer, "expert", ...)] = mask.t() if layer.transposed else mask  # one expert, or all of the weight
     layer.parameter.register_hook(lambda gradient, keep=keep: gradient * keep)
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)  # zero gradients and zero weights: zeros stay zero
 """
