@@ -115,7 +115,7 @@ def layers_figure(layers: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figur
         layers: point name -> for every layer block, kind, sparsity and error, in the model's order.
     """
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.08)
-    _style(figure, height=420)
+    styled(figure, height=420)
     for key, reports in layers.items():
         method, amount = key.split(" ")
         name = f"{words.name(method)} {amount}"
@@ -146,10 +146,10 @@ def layers_figure(layers: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figur
 
 
 def _figure(height: int) -> go.Figure:
-    return _style(go.Figure(), height)
+    return styled(go.Figure(), height)
 
 
-def _style(figure: go.Figure, height: int) -> go.Figure:
+def styled(figure: go.Figure, height: int) -> go.Figure:
     """Transparent, so that the page's light or dark shows through; the style sheet colours the text."""
     figure.update_layout(
         template="none",

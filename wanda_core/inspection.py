@@ -273,8 +273,8 @@ def row_losses(layer: OpenLayer, mask: Tensor) -> tuple[np.ndarray, np.ndarray]:
     energy = (layer.weight.abs() / layer.weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)).square_()
     squares = (layer.norms / layer.norms.max().clamp_min(1e-30)).square()
     whole = energy @ squares
-    kept = (energy * mask) @ squares
-    lost = (1 - kept / whole.clamp_min(1e-30)).clamp_(0, 1).sqrt_()
+    gone = (energy * ~mask) @ squares
+    lost = (gone / whole.clamp_min(1e-30)).clamp_(0, 1).sqrt_()
     return 1 - mask.float().mean(dim=1).numpy(), torch.where(whole > 0, lost, 0.0).numpy()
 
 
