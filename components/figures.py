@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+import plotly.io as pio
 from plotly.subplots import make_subplots
 
 from components import words
@@ -21,6 +22,8 @@ COLOURS = {
     "random": "#b38f00",
 }
 OTHER = "#8c6bb1"
+pio.templates.default = None
+"""A template is checked anew for every figure, longer than drawing takes; the look is set in `styled`."""
 GRID = "rgba(128,128,128,0.25)"
 
 
@@ -152,7 +155,6 @@ def _figure(height: int) -> go.Figure:
 def styled(figure: go.Figure, height: int) -> go.Figure:
     """Transparent, so that the page's light or dark shows through; the style sheet colours the text."""
     figure.update_layout(
-        template="none",
         height=height,
         margin={"l": 10, "r": 16, "t": 36, "b": 10},
         paper_bgcolor="rgba(0,0,0,0)",

@@ -309,7 +309,7 @@ def _card(
     spreads = [side.spread(opened.layer) for side in sides]
     histograms = [side.scored.histogram(mask) for side, mask in zip(sides, drawn, strict=True)]
     picked = inspection.weights_at(opened.layer, sides, slice(row, row + 1), slice(column, column + 1))
-    plane = densities.plane(opened.layer.weight[opened.layer.rows].numpy(), opened.layer.norms.numpy())
+    plane = opened.layer.plane
     lines = [_boundary(side, spread, plane, opened) for side, spread in zip(sides, spreads, strict=True)]
     file = f"{str(layer).replace('.', '-')}"
     pictures = (

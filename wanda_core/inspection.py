@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from wanda_core.allocation import OUTLIER
-from wanda_core.densities import BINS, Histogram, places_on_log_axis
+from wanda_core.densities import BINS, Histogram, Plane, places_on_log_axis, plane
 from wanda_core.errors import Refused
 from wanda_core.masks import check_divides, choose
 from wanda_core.methods import METHODS
@@ -60,6 +60,11 @@ class OpenLayer:
     def rows(self) -> slice:
         """The rows that pictures are drawn from."""
         return slice(None, None, -(-self.weight.numel() // DRAWN_WEIGHTS))
+
+    @cached_property
+    def plane(self) -> Plane:
+        """Density of the drawn weights by size and input norm."""
+        return plane(self.weight[self.rows].numpy(), self.norms.numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +158,11 @@ class Side:
     @cached_property
     def layer_threshold(self) -> Tensor:
         """The highest score that goes anywhere in the layer, float32, (1, 1)."""
-        return _highest(self.scored.scores.view(1, -1), self.mask.reshape(1, -1), 1).unsqueeze(1)
+        parts = zip(
+            self.scored.scores.split(64), self.mask.split(64), strict=True
+        )  # small enough for the cache
+        best = torch.stack([torch.where(mask, -1.0, scores).amax() for scores, mask in parts]).amax()
+        return torch.where(best < 0, torch.nan, best).view(1, 1)
 
     def spread(self, layer: OpenLayer) -> np.ndarray:
         """5%, 50% and 95% quantile of the comparison groups' thresholds, of the drawn rows; (3,), NaN without any."""
