@@ -273,7 +273,7 @@ def window_figure(part: Any, among: int, picked: tuple[int, int], names: Sequenc
     figure = styled(go.Figure(), height=430)
     colours = (BOTH_PRUNE, ONLY_SECOND, ONLY_FIRST, BOTH_KEEP)
     scale = [[edge, colour] for i, colour in enumerate(colours) for edge in (i / 4, (i + 1) / 4)]
-    labels = np.array(fates(names), dtype=object)
+    labels = np.array(fates(names))
     first, start = int(part.rows[0, 0]), int(part.columns[0, 0])
     figure.add_heatmap(
         z=part.agreement,
@@ -286,7 +286,7 @@ def window_figure(part: Any, among: int, picked: tuple[int, int], names: Sequenc
         colorscale=scale,
         showscale=False,
         customdata=_arithmetic(part)[..., :6],
-        text=labels[part.agreement].tolist(),
+        text=labels[part.agreement],
         hovertemplate=_hover(names, "%{text}", "%{y}", "%{x}"),
     )
     for code in (3, 1, 2, 0):  # a legend, which a heatmap has not

@@ -137,7 +137,7 @@ def test_run_click_the_map_move_the_slider_hover_a_weight(visit: Visit) -> None:
 def test_the_keyboard_reaches_layers_and_weights(visit: Visit) -> None:
     page = visit.page
     open_inside(page)
-    field = page.get_by_label("Output row")
+    field = page.get_by_label("Row of the weight")
     field.focus()
     page.keyboard.press("Control+a")
     page.keyboard.type("7")
@@ -160,17 +160,18 @@ def test_the_lesson_is_computed_from_what_is_typed(visit: Visit, address: str) -
     page = visit.page
     page.goto(f"{address}/learn")
     page.wait_for_selector("#lesson .steps")
-    cells = page.locator("#lesson-weight td")
+    cells = page.locator("#lesson-weight [role=gridcell]")
+    cells.first.wait_for()
     tables = {}
     for table, rows in (("weight", 3), ("inputs", 3)):
         found = [
             float(text)
-            for text in page.locator(f"#lesson-{table} tbody td").all_inner_texts()
+            for text in page.locator(f"#lesson-{table} [role=gridcell]").all_inner_texts()
             if text.strip()
         ]
         tables[table] = np.array(found[: rows * 8]).reshape(rows, 8)
     before = page.inner_text("#lesson")
-    cells.filter(has_text="0.9").first.dblclick()
+    cells.first.dblclick()
     page.keyboard.press("Control+a")
     page.keyboard.type("0.01")
     page.keyboard.press("Enter")
