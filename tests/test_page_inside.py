@@ -175,7 +175,7 @@ def test_the_lesson_is_computed_from_what_is_typed(visit: Visit, address: str) -
     page.keyboard.press("Control+a")
     page.keyboard.type("0.01")
     page.keyboard.press("Enter")
-    page.wait_for_function("(old) => document.querySelector('#lesson').innerText != old", arg=before)
+    page.locator("#lesson table[aria-label='Magnitude'] td").first.filter(has_text="0.01").wait_for()
     weight, inputs = tables["weight"], tables["inputs"]
     assert weight[0, 0] == 0.9
     weight[0, 0] = 0.01
