@@ -353,7 +353,8 @@ def inputs_figure(norms: np.ndarray, outliers: np.ndarray) -> go.Figure:
         hovertemplate="input %{x}: norm %{y:.4g}<extra>outlier</extra>",
     )
     figure.update_xaxes(title="input feature")
-    figure.update_yaxes(title="norm ‖X‖", rangemode="tozero")
+    top = float(norms.max(initial=0.0)) or 1.0
+    figure.update_yaxes(title="norm ‖X‖", range=[0, 1.2 * top])  # room for the names
     return figure
 
 
