@@ -8,6 +8,7 @@ from itertools import cycle
 from typing import Any
 
 import plotly.graph_objects as go
+import plotly.io as pio
 from plotly.subplots import make_subplots
 
 from components import words
@@ -22,6 +23,8 @@ COLOURS = {
     "random": "#b38f00",
 }
 OTHER = "#8c6bb1"
+pio.templates.default = None
+"""A template is checked anew for every figure, longer than drawing takes; the look is set in `styled`."""
 GRID = "rgba(128,128,128,0.25)"
 
 
@@ -117,7 +120,7 @@ def sensitivity_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     Args:
         rows: of `points.COLUMNS` and `points.SWEPT`.
     """
-    figure = style(go.Figure(), height=340)
+    figure = styled(go.Figure(), height=340)
     lines: dict[str, dict[int, list[float]]] = {}
     texts = {row["calibration"] for row in rows if row["calibration"]}
     for row in rows:
@@ -155,7 +158,7 @@ def layers_figure(layers: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figur
         layers: point name -> for every layer block, kind, sparsity and error, in the model's order.
     """
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.08)
-    style(figure, height=420)
+    styled(figure, height=420)
     for key, reports in layers.items():
         method, amount = key.split(" ")
         name = f"{words.name(method)} {amount}"
@@ -186,13 +189,12 @@ def layers_figure(layers: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figur
 
 
 def _figure(height: int) -> go.Figure:
-    return style(go.Figure(), height)
+    return styled(go.Figure(), height)
 
 
-def style(figure: go.Figure, height: int) -> go.Figure:
+def styled(figure: go.Figure, height: int) -> go.Figure:
     """Transparent, so that the page's light or dark shows through; the style sheet colours the text."""
     figure.update_layout(
-        template="none",
         height=height,
         margin={"l": 10, "r": 16, "t": 36, "b": 10},
         paper_bgcolor="rgba(0,0,0,0)",

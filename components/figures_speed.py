@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from components.figures import COLOURS, OTHER, style
+from components.figures import COLOURS, OTHER, styled
 
 KERNELS = {
     "dense": "dense",
@@ -39,12 +39,12 @@ def model_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Tokens per second of the whole model, decode above prefill; a mark where fewer bytes alone would put it."""
     parts = [part for part in ("decode", "prefill") if any(row["part"] == part for row in rows)]
     if not parts:
-        return style(go.Figure(), height=120)
+        return styled(go.Figure(), height=120)
     titles = {"decode": "Writing, token after token", "prefill": "Reading a prompt at once"}
     figure = make_subplots(
         rows=len(parts), subplot_titles=[titles[part] for part in parts], vertical_spacing=0.22
     )
-    style(figure, height=90 + 190 * len(parts))
+    styled(figure, height=90 + 190 * len(parts))
     for place, part in enumerate(parts, 1):
         shown = [row for row in rows if row["part"] == part][::-1]
         names = [KERNELS.get(row["kernel"], row["kernel"]) for row in shown]
@@ -97,10 +97,10 @@ def shapes_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     measured = [row for row in rows if row["part"] == "layer" and row["times_dense"] is not None]
     counts = sorted({row["tokens"] for row in measured})
     if not counts:
-        return style(go.Figure(), height=120)
+        return styled(go.Figure(), height=120)
     titles = [f"{count} token{'s' * (count > 1)} at once" for count in counts]
     figure = make_subplots(rows=len(counts), subplot_titles=titles, vertical_spacing=0.3 / len(counts))
-    style(figure, height=70 + 200 * len(counts))
+    styled(figure, height=70 + 200 * len(counts))
     shown = set()
     for place, count in enumerate(counts, 1):
         for kernel in dict.fromkeys(row["kernel"] for row in measured if row["kernel"] != "dense"):

@@ -139,8 +139,8 @@ def build() -> InsideView:
     _says("Inside the frame, one pixel per weight: colour where the methods differ. Hover or click a weight.")
     card.append(_plot(window, "window-chart"))
     with gr.Row():
-        row = gr.Number(20, label="Output row", precision=0, min_width=100, elem_id="row")
-        column = gr.Number(40, label="Input", precision=0, min_width=100, elem_id="column")
+        row = gr.Number(20, label="Row of the weight", precision=0, min_width=100, elem_id="row")
+        column = gr.Number(40, label="Input of the weight", precision=0, min_width=100, elem_id="column")
     card.append(gr.HTML(arithmetic, elem_id="arithmetic"))
     unfolded = gr.State(False)
     with gr.Accordion("Inputs and rows", open=False, elem_id="fold") as fold:
@@ -217,7 +217,7 @@ def redraw(key: Any, layer: Any, *settings: Any) -> list[Any]:
         return _refused(str(error))
 
 
-def clicked(key: Any, layer: Any, *settings: Any, event: gr.EventData) -> list[Any]:
+def clicked(event: gr.EventData, key: Any, layer: Any, *settings: Any) -> list[Any]:
     """A click on a picture opens a layer or a weight."""
     *settings, row, column, unfolded = settings
     try:
@@ -226,7 +226,7 @@ def clicked(key: Any, layer: Any, *settings: Any, event: gr.EventData) -> list[A
         if chart == "map":
             layer, row, column = _layer_at(look, x, y), 0, 0
         else:
-            row, column = round(_finite("Output row", y)), round(_finite("Input", x))
+            row, column = round(_finite("Row of the weight", y)), round(_finite("Input of the weight", x))
         return [layer, row, column, *_card(look, layer, *settings, row, column, unfolded)]
     except Refused as error:
         return [gr.skip()] * 3 + _refused(str(error))
@@ -303,13 +303,13 @@ def _card(
     sides, names = opened.sides, _side_names(recipes)
     shape = tuple(opened.layer.weight.shape)
     row, column = (min(max(0, int(_finite(*v))), size - 1) for v, size in zip(
-        (("Output row", row), ("Input", column)), shape, strict=True))  # fmt: skip
+        (("Row of the weight", row), ("Input of the weight", column)), shape, strict=True))  # fmt: skip
     window = _window(shape, row, column)
     drawn = [side.mask[opened.layer.rows].numpy() for side in sides]
     spreads = [side.spread(opened.layer) for side in sides]
     histograms = [side.scored.histogram(mask) for side, mask in zip(sides, drawn, strict=True)]
     picked = inspection.weights_at(opened.layer, sides, slice(row, row + 1), slice(column, column + 1))
-    plane = densities.plane(opened.layer.weight[opened.layer.rows].numpy(), opened.layer.norms.numpy())
+    plane = opened.layer.plane
     lines = [_boundary(side, spread, plane, opened) for side, spread in zip(sides, spreads, strict=True)]
     file = f"{str(layer).replace('.', '-')}"
     pictures = (

@@ -11,11 +11,11 @@ import plotly.graph_objects as go
 from gradio.components.plot import PlotData
 from plotly.subplots import make_subplots
 
-from components.figures import COLOURS, style
+from components.figures import COLOURS, styled
 
 SEQUENTIAL = "Cividis"
 """Readable by colour-blind people, in light and in dark."""
-BOTH_PRUNE, ONLY_SECOND, ONLY_FIRST, BOTH_KEEP = "#23272e", COLOURS["wanda"], COLOURS["magnitude"], "#c9ced6"
+BOTH_PRUNE, ONLY_SECOND, ONLY_FIRST, BOTH_KEEP = "#555d68", COLOURS["wanda"], COLOURS["magnitude"], "#c9ced6"
 """By agreement code 0 to 3. The first method's colour is orange, the second's blue, whichever they are."""
 SIDES = (COLOURS["magnitude"], COLOURS["wanda"])
 
@@ -26,6 +26,9 @@ def drawn(figure: go.Figure, file: str) -> PlotData:
     Args:
         file: name of the download, without its ending.
     """
+    figure.update_layout(
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#7a7f87", "activecolor": COLOURS["wanda"]}
+    )
     config = (
         '{"displayModeBar":true,"displaylogo":false,"modeBarButtons":[["toImage"]],'
         f'"toImageButtonOptions":{{"filename":"{file}","scale":2}}}}'
@@ -51,7 +54,7 @@ def map_figure(layers: Sequence[Any], quantity: str, names: Sequence[str]) -> go
     figure = make_subplots(
         rows=len(maps), cols=1, shared_xaxes=True, vertical_spacing=0.14, subplot_titles=maps
     )
-    style(figure, height=90 + len(maps) * (40 + 20 * len(kinds)))
+    styled(figure, height=90 + len(maps) * (40 + 20 * len(kinds)))
     for place, _ in enumerate(maps):
         sums = np.zeros((len(kinds), len(blocks)))
         counts = np.zeros_like(sums)
@@ -96,8 +99,9 @@ def histogram_figure(
     figure = make_subplots(
         rows=1, cols=2, horizontal_spacing=0.08, subplot_titles=[f"score: {n}" for n in names]
     )
-    style(figure, height=270)
+    styled(figure, height=270)
     for col, (histogram, spread) in enumerate(zip(histograms, spreads, strict=True), 1):
+        figure.update_xaxes(dtick=_decades(histogram.edges, 4), row=1, col=col)
         middles = 10 ** ((histogram.edges[:-1] + histogram.edges[1:]) / 2)
         widths = np.diff(10**histogram.edges)
         for counts, label, colour in (
@@ -141,7 +145,7 @@ def histogram_figure(
                 col=col,
             )
     figure.update_layout(barmode="stack", bargap=0)
-    figure.update_xaxes(type="log", exponentformat="power", nticks=6)
+    figure.update_xaxes(type="log", exponentformat="power")
     figure.update_yaxes(title="weights", row=1, col=1)
     return figure
 
@@ -157,7 +161,7 @@ def plane_figure(
         points: `inspection.Weights`, flat.
         picked: the weight that is written out, `inspection.Weights` of one.
     """
-    figure = style(go.Figure(), height=400)
+    figure = styled(go.Figure(), height=400)
     figure.add_heatmap(
         z=np.log10(1 + plane.counts).astype(np.float32),
         x=10 ** ((plane.sizes[:-1] + plane.sizes[1:]) / 2),
@@ -204,14 +208,14 @@ def plane_figure(
         type="log",
         title="size of the weight |W|",
         exponentformat="power",
-        nticks=6,
+        dtick=_decades(plane.sizes, 5),
         range=[plane.sizes[0] - pad, plane.sizes[-1] + pad],
     )
     figure.update_yaxes(
         type="log",
         title="norm of its input ‖X‖",
         exponentformat="power",
-        nticks=6,
+        dtick=_decades(plane.norms, 5),
         range=[plane.norms[0] - pad, plane.norms[-1] + pad],
     )
     return figure
@@ -222,7 +226,7 @@ def density_figure(
 ) -> go.Figure:
     """The whole mask of each method; the frame is the window that is shown weight by weight."""
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=names)
-    style(figure, height=330)
+    styled(figure, height=330)
     rows, columns = window
     for col, values in enumerate(densities, 1):
         x, y = (_middles(size, cells) for size, cells in zip(shape[::-1], values.shape[::-1], strict=True))
@@ -266,10 +270,10 @@ def window_figure(part: Any, among: int, picked: tuple[int, int], names: Sequenc
         part: `inspection.Weights` (rows, columns).
         among: M of an N:M pattern, whose groups are then set apart; else 0.
     """
-    figure = style(go.Figure(), height=430)
+    figure = styled(go.Figure(), height=430)
     colours = (BOTH_PRUNE, ONLY_SECOND, ONLY_FIRST, BOTH_KEEP)
     scale = [[edge, colour] for i, colour in enumerate(colours) for edge in (i / 4, (i + 1) / 4)]
-    labels = np.array(fates(names), dtype=object)
+    labels = np.array(fates(names))
     first, start = int(part.rows[0, 0]), int(part.columns[0, 0])
     figure.add_heatmap(
         z=part.agreement,
@@ -282,7 +286,7 @@ def window_figure(part: Any, among: int, picked: tuple[int, int], names: Sequenc
         colorscale=scale,
         showscale=False,
         customdata=_arithmetic(part)[..., :6],
-        text=labels[part.agreement].tolist(),
+        text=labels[part.agreement],
         hovertemplate=_hover(names, "%{text}", "%{y}", "%{x}"),
     )
     for code in (3, 1, 2, 0):  # a legend, which a heatmap has not
@@ -326,7 +330,7 @@ def window_figure(part: Any, among: int, picked: tuple[int, int], names: Sequenc
 
 def inputs_figure(norms: np.ndarray, outliers: np.ndarray) -> go.Figure:
     """Norm of every input feature, the outliers by name."""
-    figure = style(go.Figure(), height=280)
+    figure = styled(go.Figure(), height=280)
     figure.add_scatter(
         x0=0,
         dx=1,
@@ -349,7 +353,8 @@ def inputs_figure(norms: np.ndarray, outliers: np.ndarray) -> go.Figure:
         hovertemplate="input %{x}: norm %{y:.4g}<extra>outlier</extra>",
     )
     figure.update_xaxes(title="input feature")
-    figure.update_yaxes(title="norm ‖X‖", rangemode="tozero")
+    top = float(norms.max(initial=0.0)) or 1.0
+    figure.update_yaxes(title="norm ‖X‖", range=[0, 1.2 * top])  # room for the names
     return figure
 
 
@@ -359,7 +364,7 @@ def rows_figure(losses: dict[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:
     Args:
         losses: by group, shares removed and losses of the rows, (out_features,) each.
     """
-    figure = style(go.Figure(), height=300)
+    figure = styled(go.Figure(), height=300)
     order = np.argsort(next(iter(losses.values()))[1], kind="stable")
     step = max(1, len(order) // 1024)
     shown = order[::step]
@@ -393,6 +398,12 @@ def _hover(names: Sequence[str], fate: str, row: str, column: str) -> str:
         f"<br>{one}: score %{{customdata[2]:.5g}}, threshold %{{customdata[3]:.5g}}"
         f"<br>{two}: score %{{customdata[4]:.5g}}, threshold %{{customdata[5]:.5g}}<extra></extra>"
     )
+
+
+def _decades(edges: np.ndarray, most: int) -> int | None:
+    """Whole powers of ten between two ticks, for about `most` ticks; None: the axis spans too little for that."""
+    span = float(edges[-1] - edges[0])
+    return max(1, round(span / most)) if span > 1.5 else None
 
 
 def _middles(size: int, cells: int) -> np.ndarray:

@@ -37,7 +37,7 @@ class Look:
     norms: dict[str, Any]
     """By layer, L2 norms of its input features (in_features,) in the dense model."""
 
-    def key(self, recipe: Recipe) -> tuple[Any, ...]:
+    def key(self, recipe: Recipe | str | None) -> tuple[Any, ...]:
         """Names a pruning of this model, as `Subject.key` does."""
         return (self.fingerprint, self.protocol["calibration_sha256"], recipe)
 
@@ -52,6 +52,9 @@ class Look:
 _looks: Store[Look] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
 _scored: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
 """Scores of the layers that were opened last: the same for every place of the slider."""
+
+_layers: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
+"""The layers themselves, found to hold only numbers."""
 
 
 @dataclass(frozen=True)
@@ -198,10 +201,9 @@ def open_layer(look: Look, name: object, recipes: tuple[Recipe, Recipe]) -> Open
             f"of the recorded model only {next(iter(look.norms))} can be opened: press Look inside to open any "
             "layer of your own"
         )
-    weight = _weight(look, name)
     kept = [kept_pruning(look, recipe) for recipe in recipes]
     kept = [pruning if pruning is not None and name in pruning.masks else None for pruning in kept]
-    layers = [_opened(name, weight, look.norms[name] if p is None else p.norms[name]) for p in kept]
+    layers = [_opened(look, name, recipe, pruning) for recipe, pruning in zip(recipes, kept, strict=True)]
     scored = [
         _score(look, layer, recipe, pruning is not None)
         for layer, recipe, pruning in zip(layers, recipes, kept, strict=True)
@@ -231,10 +233,18 @@ def _weight(look: Look, name: str) -> Any:
     return next(layer.weight for layer in layers if layer.name == name)
 
 
-def _opened(name: str, weight: Any, norms: Any) -> Any:
+def _opened(look: Look, name: str, recipe: Recipe, pruning: Any | None) -> Any:
+    """The layer with the norms that the run's masks come from, or with the dense model's."""
     from wanda_core.inspection import OpenLayer
 
-    return OpenLayer.of(name, weight, norms)
+    key = (look.key(None if pruning is None else recipe), name)
+    layer = _layers.get(key)
+    if layer is None:
+        norms = look.norms[name] if pruning is None else pruning.norms[name]
+        layer = OpenLayer.of(name, _weight(look, name), norms)
+        # The weight itself is the model's own where that is float32 on the CPU.
+        _layers.put(key, layer, layer.weight.nbytes)
+    return layer
 
 
 def _score(look: Look, layer: Any, recipe: Recipe, own: bool) -> Any:

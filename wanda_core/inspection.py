@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from wanda_core.allocation import OUTLIER
-from wanda_core.densities import BINS, Histogram, places_on_log_axis
+from wanda_core.densities import BINS, Histogram, Plane, places_on_log_axis, plane
 from wanda_core.errors import Refused
 from wanda_core.masks import check_divides, choose
 from wanda_core.methods import METHODS
@@ -60,6 +60,11 @@ class OpenLayer:
     def rows(self) -> slice:
         """The rows that pictures are drawn from."""
         return slice(None, None, -(-self.weight.numel() // DRAWN_WEIGHTS))
+
+    @cached_property
+    def plane(self) -> Plane:
+        """Density of the drawn weights by size and input norm."""
+        return plane(self.weight[self.rows].numpy(), self.norms.numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,10 +155,32 @@ class Side:
             best = self.layer_threshold
         return np.broadcast_to(best.numpy(), shape)
 
+    def thresholds_at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """As `thresholds`, for single weights at these rows and columns, (n,) each."""
+        scores, mask = self.scored.scores, self.mask
+        if METHODS[self.recipe.method].score is None:
+            return np.full(len(rows), np.nan, np.float32)
+        if among := self.recipe.parsed_pattern.among:
+            at = torch.from_numpy((columns // among * among)[:, None] + np.arange(among))  # (n, M)
+            r = torch.from_numpy(rows)[:, None]
+            return _highest(scores[r, at], mask[r, at], 1).numpy()
+        if self.recipe.group == "layer":
+            return np.repeat(self.layer_threshold.numpy()[0], len(rows))
+        by_rows = self.recipe.group == "output"
+        groups, where = np.unique(rows if by_rows else columns, return_inverse=True)
+        picked = torch.from_numpy(groups)
+        if by_rows:
+            return _highest(scores[picked], mask[picked], 1).numpy()[where]
+        return _highest(scores[:, picked], mask[:, picked], 0).numpy()[where]
+
     @cached_property
     def layer_threshold(self) -> Tensor:
         """The highest score that goes anywhere in the layer, float32, (1, 1)."""
-        return _highest(self.scored.scores.view(1, -1), self.mask.reshape(1, -1), 1).unsqueeze(1)
+        parts = zip(
+            self.scored.scores.split(64), self.mask.split(64), strict=True
+        )  # small enough for the cache
+        best = torch.stack([torch.where(mask, -1.0, scores).amax() for scores, mask in parts]).amax()
+        return torch.where(best < 0, torch.nan, best).view(1, 1)
 
     def spread(self, layer: OpenLayer) -> np.ndarray:
         """5%, 50% and 95% quantile of the comparison groups' thresholds, of the drawn rows; (3,), NaN without any."""
@@ -231,27 +258,15 @@ def scattered(layer: OpenLayer, sides: tuple[Side, Side]) -> Weights:
     index = np.arange(min(SCATTERED, height * width))
     r = (index * 0.7548776662 % 1 * height).astype(np.int64)
     c = (index * 0.5698402910 % 1 * width).astype(np.int64)
-    rows, where = np.unique(r, return_inverse=True)
     values = layer.weight.numpy()[r, c]
     first, second = (side.mask.numpy()[r, c].view(np.uint8) for side in sides)
-    thresholds = []
-    for side in sides:
-        if side.recipe.group == "output":
-            of_rows = _highest(side.scored.scores[rows], side.mask[rows], 1).numpy()
-            scored = METHODS[side.recipe.method].score is not None
-            thresholds.append(of_rows[where] if scored else np.full(len(r), np.nan, np.float32))
-        elif side.recipe.group == "layer":
-            thresholds.append(np.repeat(side.thresholds(slice(0, 1), slice(0, 1))[0], len(r)))
-        else:
-            of = [side.thresholds(slice(i, i + 1), slice(j, j + 1))[0, 0] for i, j in zip(r, c, strict=True)]
-            thresholds.append(np.array(of, np.float32))
     return Weights(
         rows=r,
         columns=c,
         values=values,
         norms=layer.norms.numpy()[c],
         scores=tuple(side.scored.scores.numpy()[r, c] for side in sides),
-        thresholds=tuple(thresholds),
+        thresholds=tuple(side.thresholds_at(r, c) for side in sides),
         agreement=2 * first + second,
     )
 
@@ -273,8 +288,8 @@ def row_losses(layer: OpenLayer, mask: Tensor) -> tuple[np.ndarray, np.ndarray]:
     energy = (layer.weight.abs() / layer.weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)).square_()
     squares = (layer.norms / layer.norms.max().clamp_min(1e-30)).square()
     whole = energy @ squares
-    kept = (energy * mask) @ squares
-    lost = (1 - kept / whole.clamp_min(1e-30)).clamp_(0, 1).sqrt_()
+    gone = (energy * ~mask) @ squares
+    lost = (gone / whole.clamp_min(1e-30)).clamp_(0, 1).sqrt_()
     return 1 - mask.float().mean(dim=1).numpy(), torch.where(whole > 0, lost, 0.0).numpy()
 
 

@@ -1,0 +1,113 @@
+"""How fast the layer card follows the hand: `python tests/benchmarks/inside_speed.py [MODEL TEXT]`.
+
+Drives the page's own handler with its own values and counts what would be sent. MODEL is SmolLM2-135M-Instruct, TEXT a
+UTF-8 file; without them only the random layer of 4096 x 11008 is measured.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import torch
+
+from components import look, subject
+from components.inside import redraw
+from wanda_core import calibration, models
+from wanda_core.overview import summarise
+from wanda_core.prune import walk_dense
+from wanda_core.recipe import Recipe
+
+RECIPES = (Recipe(method="magnitude", sparsity=0.5), Recipe(method="wanda", sparsity=0.5))
+
+
+def sized(values: list) -> int:
+    """Bytes of a card as the page gets it."""
+    return sum(len(value.plot if hasattr(value, "plot") else str(value)) for value in values)
+
+
+def moves(name: str, layer: str, others: list[str], percents: range) -> None:
+    """Open a layer, move its slider, choose pattern and group, then another layer; print medians and bytes."""
+    settings = ["magnitude", "wanda", 50, "unstructured", "own", 20, 40, False]
+
+    def timed(chosen: str, **changed: object) -> tuple[float, int]:
+        keys = ("one", "two", "percent", "pattern", "group", "row", "column", "unfolded")
+        values = [changed.get(key, value) for key, value in zip(keys, settings, strict=True)]
+        start = perf_counter()
+        card = redraw(name, chosen, *values)
+        seconds = perf_counter() - start
+        assert hasattr(card[1], "plot"), card[0]
+        return seconds, sized(card)
+
+    first, _ = timed(layer)
+    print(f"first look at {layer}: {1000 * first:.0f} ms")
+    kinds = {
+        "slider": [timed(layer, percent=p) for p in percents],
+        "slider, rows compete": [timed(layer, percent=p, group="output") for p in percents],
+        "slider, columns compete": [timed(layer, percent=p, group="input") for p in percents],
+        "2:4 and 4:8": [timed(layer, pattern=p) for p in ("2:4", "4:8") * 3],
+        "another weight": [timed(layer, row=r, column=2 * r) for r in range(0, 500, 60)],
+        "another layer": [timed(other) for other in others],
+    }
+    for kind, taken in kinds.items():
+        if taken:
+            seconds = sorted(t for t, _ in taken)
+            print(
+                f"{kind:24} median {1000 * median(seconds):4.0f} ms, slowest {1000 * seconds[-1]:4.0f} ms, "
+                f"at most {max(size for _, size in taken) / 1000:.0f} KB ({len(taken)} moves)"
+            )
+
+
+def put_model(model: SimpleNamespace, norms: dict, layers: tuple, sha: str) -> str:
+    """Keep a look as the job would; gives its name."""
+    subject._models.put(model.source, model, 0)
+    kept = look.Look(
+        model.source, model.fingerprint, {"calibration_sha256": sha}, RECIPES, (False, False), layers, norms
+    )
+    look.keep(kept)
+    return kept.name
+
+
+def real(source: str, text: Path) -> None:
+    model = models.load(source)
+    ids = calibration.encode(text.read_text(encoding="utf-8"), model.tokenizer)
+    layers, norms = [], {}
+
+    def see(layer, statistics) -> None:
+        norms[layer.name] = statistics.norms()
+        layers.append(summarise(layer, statistics, RECIPES, (None, None)))
+
+    walk_dense(model.anatomy, calibration.calibration_windows(ids, 2, 256, seed=0), see)
+    name = put_model(model, norms, tuple(layers), "real")
+    largest = max(model.anatomy.layers, key=lambda layer: layer.weight.numel())
+    same = [layer.name for layer in model.anatomy.layers if layer.kind == largest.kind]
+    print(f"{source}: {tuple(largest.weight.shape)}")
+    moves(name, largest.name, same[1:21], range(5, 95, 5))
+
+
+def large() -> None:
+    torch.manual_seed(0)
+    layer = SimpleNamespace(name="large", weight=torch.randn(4096, 11008) * 0.02, block=0, kind="large")
+    model = SimpleNamespace(source="large", fingerprint="large", anatomy=SimpleNamespace(layers=(layer,)))
+    print("random: (4096, 11008)")
+    summary = replace(look.recorded().layers[0], name="large")
+    moves(
+        put_model(model, {"large": torch.rand(11008) + 0.1}, (summary,), "large"),
+        "large",
+        [],
+        range(10, 95, 20),
+    )
+
+
+if __name__ == "__main__":
+    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    if len(sys.argv) == 3:
+        real(sys.argv[1], Path(sys.argv[2]))
+    large()
