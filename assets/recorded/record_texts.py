@@ -20,9 +20,9 @@ from wanda_core.recipe import Recipe
 NAME = "SmolLM2-135M-Instruct"
 PROMPT = "Why is the sky blue? Explain it to a child."
 RECIPES = (
-    Recipe(method="magnitude", sparsity=0.5),
+    Recipe(method="magnitude", sparsity=0.3),
+    Recipe(method="wanda", sparsity=0.3),
     Recipe(method="wanda", sparsity=0.5),
-    Recipe(method="sparsegpt", sparsity=0.5),
 )
 
 
