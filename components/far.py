@@ -22,8 +22,8 @@ from components.worker import Worker
 from wanda_core.errors import Refused
 
 GALLERY = {
-    "amounts": "Four methods, 10 to 80%",
-    "windows": "1 to 64 calibration windows",
+    "amounts": "Three methods, 10 to 80%",
+    "windows": "1 to 16 calibration windows",
     "texts": "Calibrated on other texts",
     "claims": "The paper's claims",
 }

@@ -1,6 +1,6 @@
 """Make the recorded sweeps that fill the view How far: `python -m assets.recorded.record_sweep NAME MODEL TEXT`.
 
-NAME is `amounts` (methods at 10 to 80%, 2:4 and 4:8), `windows` (1 to 64 calibration windows, three seeds), `texts`
+NAME is `amounts` (methods at 10 to 80%, 2:4 and 4:8), `windows` (1 to 16 calibration windows, two seeds), `texts`
 (calibrated on other texts) or `claims` (what the paper's claims need); see `record` for MODEL and TEXT. Every point is
 written as soon as it is there: a script that was stopped goes on where it was.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,14 +26,14 @@ SAMPLES, LENGTH = SHAPE
 WIKITEXT = "WikiText-2 (test)"
 SWEEPS = {
     "amounts": Axes(
-        methods=("magnitude", "wanda", "ria", "sparsegpt"),
-        sparsities=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+        methods=("magnitude", "wanda", "sparsegpt"),
+        sparsities=(0.1, 0.3, 0.5, 0.6, 0.7, 0.8),
         patterns=("4:8", "2:4"),
         samples=(SAMPLES,),
         texts=(WIKITEXT,),
     ),
     "windows": Axes(
-        methods=("wanda",), sparsities=(0.5,), samples=(16, 1, 4, 64), seeds=(0, 1, 2), texts=(WIKITEXT,)
+        methods=("wanda",), sparsities=(0.5,), samples=(1, 4, 16), seeds=(0, 1), texts=(WIKITEXT,)
     ),
     "texts": Axes(
         methods=("wanda",),
@@ -71,12 +72,20 @@ def main() -> None:
     first = max((p.calibration for p in points if p.calibration), key=lambda c: c.samples)
     protocol = experiments.protocol(model, draw(first), windows, texts_of(windows)) | {"source": NAME}
     file = Path(__file__).with_name(f"sweep-{options.name}.json")
-    known = experiments.load_json(file)[1] if file.exists() else []
+    known = [row for other in file.parent.glob("sweep-*.json") for row in _measured_alike(other, protocol)]
     rows = []
     for measured in sweep(model, windows, points, draw, known=known):
         rows.append(measured.row)
         print(named(measured.row), measured.row["samples"], measured.row["perplexity"], flush=True)
-        write_whole(file, experiments.to_json(protocol, rows + experiments.not_among(rows, known)))
+        write_whole(file, experiments.to_json(protocol, rows))
+
+
+def _measured_alike(file: Path, protocol: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a recorded sweep under the same protocol, but for the day and the windows, which rows name."""
+    then, rows = experiments.load_json(file)
+    own = ("date", "samples", "calibration_sha256", "micro_batch")
+    alike = all(then[key] == protocol[key] for key in protocol if key not in own)
+    return rows if alike else []
 
 
 if __name__ == "__main__":
