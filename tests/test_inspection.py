@@ -29,7 +29,7 @@ from wanda_core.inspection import (
     score_layer,
     weights_at,
 )
-from wanda_core.prune import prune, walk_dense
+from wanda_core.prune import gather, prune
 
 NAMES = ["First", "Second"]
 SETTINGS = [
@@ -144,8 +144,8 @@ def test_the_plane_counts_every_weight_and_the_boundaries_part_them() -> None:
 
 def test_a_preview_is_the_dense_walk_itself(tokens: Tensor) -> None:
     anatomy = take_apart(tiny("llama"))
-    norms: dict[str, Tensor] = {}
-    walk_dense(anatomy, tokens, lambda layer, seen: norms.__setitem__(layer.name, seen.norms()))
+    seen = gather(anatomy, tokens).statistics
+    norms = {layer.name: statistics.norms() for layer, statistics in seen.items()}
     for method in ("magnitude", "wanda", "ria", "random"):
         pruning = prune(anatomy, tokens, Recipe(method=method, sparsity=0.6, schedule="dense"))
         for layer in anatomy.layers:

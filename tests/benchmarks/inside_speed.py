@@ -22,7 +22,7 @@ from components import look, subject
 from components.inside import redraw
 from wanda_core import calibration, models
 from wanda_core.overview import summarise
-from wanda_core.prune import walk_dense
+from wanda_core.prune import gather
 from wanda_core.recipe import Recipe
 
 RECIPES = (Recipe(method="magnitude", sparsity=0.5), Recipe(method="wanda", sparsity=0.5))
@@ -78,13 +78,9 @@ def put_model(model: SimpleNamespace, norms: dict, layers: tuple, sha: str) -> s
 def real(source: str, text: Path) -> None:
     model = models.load(source)
     ids = calibration.encode(text.read_text(encoding="utf-8"), model.tokenizer)
-    layers, norms = [], {}
-
-    def see(layer, statistics) -> None:
-        norms[layer.name] = statistics.norms()
-        layers.append(summarise(layer, statistics, RECIPES, (None, None)))
-
-    walk_dense(model.anatomy, calibration.calibration_windows(ids, 2, 256, seed=0), see)
+    seen = gather(model.anatomy, calibration.calibration_windows(ids, 2, 256, seed=0)).statistics
+    norms = {layer.name: statistics.norms() for layer, statistics in seen.items()}
+    layers = [summarise(layer, statistics, RECIPES, (None, None)) for layer, statistics in seen.items()]
     name = put_model(model, norms, tuple(layers), "real")
     largest = max(model.anatomy.layers, key=lambda layer: layer.weight.numel())
     same = [layer.name for layer in model.anatomy.layers if layer.kind == largest.kind]
