@@ -10,7 +10,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 
-from components import far, follow, inside, learn, recipe_panel, results, speed, text
+from components import far, follow, inside, learn, links, recipe_panel, results, speed, text
 from components.job import check_panel
 from components.measure import Measure
 from components.request_limit import RequestLimit
@@ -45,10 +45,11 @@ def build(sources: list[str]) -> gr.Blocks:
     worker = Worker()
     with gr.Blocks(title="Wanda Lab", fill_width=True, analytics_enabled=False) as demo:
         gr.Markdown(INTRODUCTION, elem_id="introduction")
+        notice = gr.HTML(visible=False, elem_id="notice")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=300, elem_id="recipe"):
                 panel = recipe_panel.build(sources)
-            with gr.Column(scale=5, min_width=320, elem_id="views"), gr.Tabs(elem_id="tabs"):
+            with gr.Column(scale=5, min_width=320, elem_id="views"), gr.Tabs(elem_id="tabs") as tabs:
                 with gr.Tab("Results", id="results"):
                     view = results.build()
                 with gr.Tab("How far?", id="far"):
@@ -74,6 +75,16 @@ def build(sources: list[str]) -> gr.Blocks:
         inside.connect(inside_view, worker, panel, sources, inside_tab)
         text.connect(worker, text_view, panel.inputs, sources)
         speed.connect(speed_view, worker, panel.inputs, sources)
+        links.connect(
+            demo,
+            tabs,
+            notice,
+            [
+                *links.panel_settings(panel.inputs, sources),
+                *links.far_settings(far_view.inputs),
+                *links.text_settings(text_view.inputs),
+            ],
+        )
         demo.unload(follow.leave_by(worker))
     with demo.route("Learn", "/learn"):
         learn.build()

@@ -50,6 +50,7 @@ class FarView:
     key: gr.State
     shown: list[gr.components.Component]
     """Takes the values of `update` after the key."""
+    claims_table: gr.HTML
     reach: gr.HTML
     saved: gr.UploadButton
     gallery: gr.Dropdown
@@ -146,7 +147,8 @@ def build() -> FarView:
         claims_status,
         budget,
         key,
-        [label, curves, sensitivity, table, as_csv, as_json, claims_table],
+        [label, curves, sensitivity, table, as_csv, as_json],
+        claims_table,
         reach,
         saved,
         gallery,
@@ -156,16 +158,16 @@ def build() -> FarView:
 def connect(worker: Worker, view: FarView, panel_inputs: Sequence[Any], sources: Sequence[str]) -> None:
     """Let sweep, claims, budget, gallery and saved files work."""
     outputs = [view.key, *view.shown]
-    common = {"outputs": outputs, "update": update}
     follow.on_click(
         worker,
         run=view.sweep,
         stop=view.stop,
         status_line=view.status_line,
         inputs=[*panel_inputs, *view.inputs],
+        outputs=outputs,
         make_job=lambda *values: check_sweep(sources, *values),
+        update=update,
         api_name="sweep",
-        **common,
     )
     follow.on_click(
         worker,
@@ -173,9 +175,10 @@ def connect(worker: Worker, view: FarView, panel_inputs: Sequence[Any], sources:
         stop=view.stop_claims,
         status_line=view.claims_status,
         inputs=list(panel_inputs),
+        outputs=[view.claims_table],
         make_job=lambda *values: check_claims(sources, *values),
+        update=lambda swept: [far_tables.claims(swept)],
         api_name="claims",
-        **common,
     )
 
     def reach(key: object, percent: object) -> str:
@@ -192,7 +195,7 @@ def connect(worker: Worker, view: FarView, panel_inputs: Sequence[Any], sources:
     def choose(name: object) -> list[Any]:
         if name not in GALLERY:
             return [gr.skip()] * len(outputs)
-        return update(recorded(name), str(name))
+        return update(recorded(name), name)
 
     view.gallery.input(choose, view.gallery, outputs, queue=False, api_visibility="private")
 
@@ -228,7 +231,6 @@ def update(swept: Swept, key: str = "") -> list[Any]:
         far_tables.rows(swept),
         as_csv,
         as_json,
-        far_tables.claims(swept) if far_tables.has_claims(swept) else gr.skip(),
     ]
 
 

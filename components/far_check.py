@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,15 @@ from typing import Any
 from components.job import Setup, check_panel, check_source, whole
 from components.settings import LIMITS
 from components.sweeping import TEXT_NAMES, Sweep, Swept
+from components.words import is_reference
 from wanda_core.errors import Refused
+from wanda_core.methods import METHODS
 
 SAVED_BYTES = 2_000_000
 WORDS = ("method", "pattern", "group", "allocation", "schedule", "calibration", "error")
 """Columns that hold words; all others hold numbers."""
+PLAIN = re.compile(r"[\w .,:+/()%-]{1,200}")
+"""No markup: charts would render it."""
 PROTOCOL = {
     "source": str,
     "calibration": str,
@@ -105,6 +110,8 @@ def saved_sweep(file: object) -> Swept:
         protocol, rows = load_json(path)
     except Refused:
         raise wrong from None
+    if any(not isinstance(row["error"], str | None) for row in rows):
+        raise wrong
     if not rows or len(rows) > 2000 or not all(_sound(row) for row in rows):
         raise wrong
     if not all(isinstance(protocol.get(key), kind) for key, kind in PROTOCOL.items()):
@@ -116,21 +123,22 @@ def saved_sweep(file: object) -> Swept:
 
 
 def _sound(row: dict[str, Any]) -> bool:
-    """Every value of the kind that its column has."""
+    """Every value of the kind that its column has, and words that can be shown in a chart."""
     for column, value in row.items():
         if column in WORDS:
-            good = value is None or (isinstance(value, str) and len(value) <= 300)
+            good = value is None or (isinstance(value, str) and PLAIN.fullmatch(value))
         else:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             good = value is None or (number and math.isfinite(value) and value >= 0)
-        if not good:
+        if not good and column != "error":  # which is escaped
             return False
-    # What is drawn needs these.
-    pruned = row["method"] not in ("dense", "int8") and not str(row["method"]).startswith("dense ")
-    whole = isinstance(row["method"], str) and row["sparsity"] is not None
-    return whole and (not pruned or (row["pattern"] is not None and row["samples"] is not None)) and (
-        row["perplexity"] is None or (row["perplexity"] > 0 and row["sparsity_reached"] is not None)
-    )  # fmt: skip
+    if row["method"] is None or row["sparsity"] is None or row["perplexity"] == 0:
+        return False
+    if row["perplexity"] is not None and row["sparsity_reached"] is None:
+        return False
+    return is_reference(row) or (
+        row["method"] in METHODS and row["pattern"] is not None and row["samples"] is not None
+    )
 
 
 def _numbers(what: str, text: object, least: int, most: int) -> tuple[int, ...]:

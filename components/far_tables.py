@@ -137,11 +137,6 @@ def claims(swept: Swept) -> str:
     )
 
 
-def has_claims(rows_of: Swept) -> bool:
-    """Whether it measured what the claims alone need."""
-    return any(row["group"] == "layer" and row["method"] == "wanda" for row in rows_of.rows)
-
-
 def has_sensitivity(rows: Sequence[Row]) -> bool:
     """Whether there is more than one calibration."""
     return len({_calibration(row) for row in rows if not is_reference(row)}) > 1

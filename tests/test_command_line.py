@@ -284,6 +284,8 @@ def test_control_c_leaves_nothing(command: str, llama_folder: Path, tmp_path: Pa
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        # Tests that run in a shell's background would hand on that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "walking\n"

@@ -138,7 +138,7 @@ def test_packed_weights_write_what_the_masked_ones_do(family: str) -> None:
     assert [w.tokens for w in writings] == expected(model, prompt, prunings, GREEDY)
     assert writings[0].packed is None
     for writing in writings[1:]:
-        assert set(writing.packed.layers.values()) == {"2:4 numba"}
+        assert set(writing.packed.kernels.values()) == {"2:4 numba"}
         assert not writing.packed.dense
 
 

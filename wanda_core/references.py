@@ -30,7 +30,7 @@ def int8_round_trip(weight: Tensor) -> Tensor:
     """
     size = weight.float()
     step = (size.abs().amax(dim=1, keepdim=True) / LARGEST).clamp_min_(torch.finfo(torch.float32).tiny)
-    return size.div_(step).round_().mul_(step).to(weight.dtype)
+    return (size / step).round_().mul_(step).to(weight.dtype).contiguous()
 
 
 @contextmanager
@@ -69,10 +69,9 @@ def smaller_row(
         windows: evaluation windows of the first model, int64 (windows, length).
     """
     text = model.tokenizer.decode(windows.flatten(), skip_special_tokens=True)
-    length = windows.shape[1]
-    if smaller.context:
-        length = min(length, smaller.context)
-    own = evaluation_windows(encode(text, smaller.tokenizer), None, length)
+    ids = encode(text, smaller.tokenizer)
+    length = min(windows.shape[1], len(ids), smaller.context or len(ids))
+    own = evaluation_windows(ids, None, length)
     measured = perplexity(smaller.network, own, stop=stop)
     characters = len(smaller.tokenizer.decode(own.flatten(), skip_special_tokens=True))
     tokens = characters * windows.numel() / len(text)  # of the first model, for the text that was evaluated
