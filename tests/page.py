@@ -98,9 +98,10 @@ class Visit:
         self.page: Page = chromium.new_page(viewport={"width": width, "height": 900})
         self.faults: list[str] = []
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("request", lambda request: self._check(request.url, address))
+        origin = address.split("/?")[0]
+        self.page.on("request", lambda request: self._check(request.url, origin))
         self.page.goto(address)
-        self.page.wait_for_selector("#perplexity-chart .js-plotly-plot")
+        self.page.wait_for_selector("#perplexity-chart .js-plotly-plot", state="attached")
 
     def _check(self, url: str, address: str) -> None:
         if not url.startswith((address, "data:", "blob:")):
