@@ -98,7 +98,7 @@ class Sweep(Job):
                     continue
                 if row is not None:
                     text = point.calibration and point.calibration.text
-                    rows.append({"masks_differ": None} | row | {"calibration": text})
+                    rows.append(row | {"calibration": text})
             return rows
 
         for measured in sweep(

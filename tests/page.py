@@ -100,8 +100,21 @@ class Visit:
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         origin = address.split("/?")[0]
         self.page.on("request", lambda request: self._check(request.url, origin))
+        self.open(address)
+
+    def open(self, address: str) -> None:
+        """As if it had been typed; without settings in it the page starts with the usual ones."""
         self.page.goto(address)
         self.page.wait_for_selector("#perplexity-chart .js-plotly-plot", state="attached")
+
+    def tab(self, name: str) -> None:
+        """Open a tab; on a narrow screen what does not fit is behind a button."""
+        tab = self.page.get_by_role("tab", name=name)
+        if tab.is_visible():
+            tab.click()
+        else:
+            self.page.get_by_label("More tabs").click()
+            self.page.locator(".overflow-dropdown button", has_text=name).click()
 
     def _check(self, url: str, address: str) -> None:
         if not url.startswith((address, "data:", "blob:")):

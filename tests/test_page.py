@@ -61,13 +61,12 @@ def test_default_run(visit: Visit) -> None:
 
 
 def test_stop_in_the_middle_and_the_next_run_is_as_from_a_fresh_start(
-    visit: Visit, chromium: Browser
+    visit: Visit, chromium: Browser, address: str
 ) -> None:
     start_long_run(visit)
     visit.page.click("#stop")
     visit.wait_for("Stopped", seconds=2)
-    visit.page.reload()
-    visit.page.wait_for_selector("#perplexity-chart .js-plotly-plot")
+    visit.open(address)
     visit.page.get_by_label("2:4", exact=True).check()
     visit.run()
     visit.wait_for("Done in")
@@ -80,12 +79,14 @@ def test_stop_in_the_middle_and_the_next_run_is_as_from_a_fresh_start(
         other.page.close()
 
 
-def test_reload_in_the_middle_of_a_run(visit: Visit) -> None:
+def test_reload_in_the_middle_of_a_run(visit: Visit, address: str) -> None:
     start_long_run(visit)
     visit.page.reload()
-    visit.page.wait_for_selector("#perplexity-chart .js-plotly-plot")
+    visit.page.wait_for_selector("#notice :text('those of the link')")
+    assert visit.page.get_by_label("SparseGPT").first.is_checked()  # nothing that was chosen is lost
+    visit.open(address)
     visit.run()
-    visit.wait_for("Done in", seconds=30)
+    visit.wait_for("Done in", seconds=60)
     assert [row[0] for row in visit.table()] == ["Dense", "Magnitude 70%", "Wanda 70%"]
 
 
@@ -143,7 +144,7 @@ def test_an_empty_and_a_short_text_are_explained(visit: Visit) -> None:
     visit.run()
     visit.page.wait_for_selector("#status [role=alert]")
     assert "your own text is empty" in visit.page.inner_text("#status").lower()
-    visit.page.get_by_label("My own text").fill("Once upon a time there was a fox.")
+    visit.page.locator("#own-text textarea").fill("Once upon a time there was a fox.")
     visit.run()
     visit.page.wait_for_selector("#status :text('tokens')")
     assert "give a longer text" in visit.page.inner_text("#status").lower()

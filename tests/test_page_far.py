@@ -34,7 +34,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def visit(chromium: Browser, address: str) -> Iterator[Visit]:
     visit = Visit(chromium, address)
-    visit.page.get_by_role("tab", name="How far?").click()
+    visit.tab("How far?")
     visit.page.wait_for_selector("#sweep-chart .js-plotly-plot")
     yield visit
     visit.page.close()
@@ -107,7 +107,7 @@ def test_stop_keeps_what_is_there_and_the_next_sweep_goes_on(visit: Visit) -> No
     visit.page.wait_for_selector("#sweep-status :text('Stopped')", timeout=5000)
     assert "of 11 points" in visit.page.inner_text("#sweep-label")
     visit.page.reload()
-    visit.page.get_by_role("tab", name="How far?").click()
+    visit.tab("How far?")
     visit.page.wait_for_selector("#sweep-chart .js-plotly-plot")
     assert "Recorded sweeps" in visit.page.inner_text("#gallery")
 

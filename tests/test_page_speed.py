@@ -34,7 +34,7 @@ def visit(chromium: Browser, address: str) -> Iterator[Visit]:
     visit = Visit(chromium, address)
     for label, value in {"Calibration windows": "2", "Evaluation windows": "2"}.items():
         visit.number(label, value)
-    visit.page.get_by_role("tab", name="Speed and export").click()
+    visit.tab("Speed and export")
     yield visit
     visit.page.close()
     assert visit.faults == []
@@ -116,12 +116,7 @@ def test_masks_alone(visit: Visit, tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_is_wider_than_the_screen(chromium: Browser, address: str, width: int) -> None:
     narrow = Visit(chromium, address, width)
-    more = narrow.page.get_by_label("More tabs")  # what does not fit beside the other tabs is behind it
-    if more.is_visible():
-        more.click()
-        narrow.page.locator(".overflow-dropdown button", has_text="Speed and export").click()
-    else:
-        narrow.page.get_by_role("tab", name="Speed and export").click()
+    narrow.tab("Speed and export")
     narrow.page.wait_for_selector("#speed-model .js-plotly-plot")
     assert narrow.page.evaluate("document.documentElement.scrollWidth") <= width
     narrow.page.close()

@@ -37,7 +37,7 @@ class TextVisit(Visit):
 
     def __init__(self, chromium: Browser, address: str, width: int = 1280) -> None:
         super().__init__(chromium, address, width)
-        self.page.get_by_role("tab", name="Text").click()
+        self.tab("Text")
         self.page.wait_for_selector("#texts .writing")
 
     def write(self, prompt: str = PROMPT, tokens: int = 40) -> None:

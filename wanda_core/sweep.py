@@ -113,17 +113,17 @@ def sweep(
     first = next((point.calibration for point in points if point.calibration), None)
     references: dict[Recipe, Pruning] = {}
     for measured in measurement.measure(points, lambda point: done.get(name_of(_blank(point)))):
-        pruning, row = measured.pruning, measured.row
-        if "masks_differ" not in row:
-            row |= {"calibration": measured.point.calibration and measured.point.calibration.text}
-            row |= {"masks_differ": None}
+        point = measured.point
+        # A known row may come from a sweep that had another first calibration.
+        differ, pruning = None, measured.pruning or (kept(point) if point.recipe else None)
         if pruning is not None:
             recipe = replace(pruning.recipe, seed=0)
-            if measured.point.calibration == first:
+            if point.calibration == first:
                 references[recipe] = pruning
             if recipe in references:
-                row["masks_differ"] = share_differing(references[recipe], pruning)
-        yield measured
+                differ = share_differing(references[recipe], pruning)
+        text = point.calibration and point.calibration.text
+        yield replace(measured, row=measured.row | {"calibration": text, "masks_differ": differ})
 
 
 def _blank(point: Point) -> Row:
