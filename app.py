@@ -7,6 +7,8 @@ import os
 
 # Before gradio is imported: nothing is asked of other machines unless a visitor asks for a model or text of the Hub.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+if os.environ.get("SPACE_ID"):  # a token of the Space's owner opens nothing to strangers
+    os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
 
 import gradio as gr
 
@@ -80,10 +82,11 @@ def build(sources: list[str]) -> gr.Blocks:
             tabs,
             notice,
             [
-                *links.panel_settings(panel.inputs, sources),
+                *links.panel_settings(panel.inputs),
                 *links.far_settings(far_view.inputs),
                 *links.text_settings(text_view.inputs),
             ],
+            sources,
         )
         demo.unload(follow.leave_by(worker))
     with demo.route("Learn", "/learn"):

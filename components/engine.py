@@ -8,8 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
+from time import monotonic
 from typing import Any
 
+from components.settings import LIMITS
 from wanda_core.errors import Refused, Stopped
 
 ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
@@ -69,7 +71,17 @@ def carry_out(job: Job) -> Iterator[Event]:
     def work() -> None:
         try:
             with _heavy:
-                job.compute(events.put, stop)
+                began = monotonic()
+
+                def put(event: Event) -> None:
+                    # Every job tells of its progress at least once for each layer, window or token.
+                    if isinstance(event, Progress) and monotonic() - began > LIMITS.seconds:
+                        raise Refused(
+                            f"longer than the {LIMITS.seconds:.0f} s a run may take here: ask for less"
+                        )
+                    events.put(event)
+
+                job.compute(put, stop)
         except Refused as error:
             events.put(Failure(str(error)))
         except Stopped:

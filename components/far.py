@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -193,7 +195,7 @@ def connect(worker: Worker, view: FarView, panel_inputs: Sequence[Any], sources:
         event(reach, [view.key, view.budget], view.reach, queue=False, show_progress="hidden", api_name=False)
 
     def choose(name: object) -> list[Any]:
-        if name not in GALLERY:
+        if not isinstance(name, str) or name not in GALLERY:
             return [gr.skip()] * len(outputs)
         return update(recorded(name), name)
 
@@ -249,8 +251,16 @@ def _files(swept: Swept, key: str) -> tuple[str, str]:
     from wanda_core.files import write_whole
 
     folder = Path(get_upload_folder()) / "sweeps" / key
+    _forget_old(folder.parent)
     folder.mkdir(parents=True, exist_ok=True)
     rows = far_tables.tidy(swept.rows)
     write_whole(folder / "wanda-lab.csv", to_csv(rows))
     write_whole(folder / "wanda-lab.json", to_json(swept.protocol, rows))
     return str(folder / "wanda-lab.csv"), str(folder / "wanda-lab.json")
+
+
+def _forget_old(folder: Path) -> None:
+    """Drop files whose results are no longer kept; the recorded ones stay."""
+    for each in folder.iterdir() if folder.is_dir() else ():
+        if each.name not in GALLERY and time.time() - each.stat().st_mtime > LIMITS.result_seconds:
+            shutil.rmtree(each, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -42,8 +43,11 @@ def reach(swept: Swept, percent: float) -> str:
         return "<p class='hint'>The dense model comes first.</p>"
     points: dict[str, list[tuple[float, float]]] = {}
     for row in of_first_calibration(swept.rows):
-        if not is_reference(row) and row["pattern"] == "unstructured" and row["perplexity"] is not None:
-            points.setdefault(row["method"], []).append((row["sparsity_reached"], row["perplexity"]))
+        if not is_reference(row) and row["pattern"] == "unstructured":
+            # What failed, or has no number, is over any budget.
+            value = math.inf if row["perplexity"] is None else row["perplexity"]
+            reached = row["sparsity"] if row["sparsity_reached"] is None else row["sparsity_reached"]
+            points.setdefault(row["method"], []).append((reached, value))
     if not points:
         return "<p class='hint'>A budget needs points of unstructured sparsity.</p>"
     body = ""

@@ -210,7 +210,7 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
 
 
 def _interval(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    known = all(row["perplexity_low"] is not None for row in rows)
+    known = all(row[end] is not None for row in rows for end in ("perplexity_low", "perplexity_high"))
     return {
         "type": "data",
         "symmetric": False,

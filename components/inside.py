@@ -205,7 +205,7 @@ class _Ran:
         except Refused:
             return False
         return has_run(setup, pair(recipes)) and not (
-            look.source == setup.source and look.recipes == pair(recipes)
+            look.setup == setup and look.recipes == pair(recipes) and any(look.own)
         )
 
 

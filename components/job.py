@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,7 +117,7 @@ def _recipes(
     if not isinstance(pattern, str) or not isinstance(schedule, str):
         raise Refused("choose pattern and schedule from their lists")
     if pattern == "unstructured":
-        if isinstance(percent, bool) or not isinstance(percent, int | float) or not math.isfinite(percent):
+        if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
             raise Refused("Sparsity must be a number between 0 and 100%")
         sparsity = round(percent / 100, 6)
     else:

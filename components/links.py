@@ -19,6 +19,7 @@ from wanda_core.recipe import SCHEDULES
 
 LONGEST = 2000
 """Characters of a link's settings."""
+PERCENT = tuple(str(percent) for percent in range(10, 100, 10))
 TABS = ("results", "far", "inside", "text", "speed")
 
 
@@ -32,7 +33,7 @@ class Setting:
     """Raises `ValueError` where the words are none of it."""
 
 
-def panel_settings(inputs: Sequence[gr.components.Component], sources: Sequence[str]) -> list[Setting]:
+def panel_settings(inputs: Sequence[gr.components.Component]) -> list[Setting]:
     """Those of the recipe panel; its own text is left out."""
     (
         source,
@@ -48,10 +49,9 @@ def panel_settings(inputs: Sequence[gr.components.Component], sources: Sequence[
         schedule,
         seed,
     ) = inputs
-    offered = [name for name in sources if "/" not in name and "\\" not in name]
 
     def model(words: str) -> str:
-        if words in offered or (HUB_ID.fullmatch(words) and ".." not in words):
+        if words == "pocket" or (HUB_ID.fullmatch(words) and ".." not in words):
             return words
         raise ValueError
 
@@ -75,7 +75,9 @@ def far_settings(inputs: Sequence[gr.components.Component]) -> list[Setting]:
     """Those of the view How far."""
     sparsities, patterns, int8, samples, seeds, texts, _ = inputs
     return [
-        Setting("sparsities", sparsities, lambda words: [_whole(1, 99)(p) for p in _parts(words)]),
+        Setting(
+            "sparsities", sparsities, lambda words: [int(_one_of(PERCENT)(part)) for part in _parts(words)]
+        ),
         Setting("patterns", patterns, _some_of(PATTERNS[1:])),
         Setting("int8", int8, lambda words: _one_of(("true", "false"))(words) == "true"),
         Setting("sweep-samples", samples, _numbers),
@@ -96,8 +98,14 @@ def text_settings(inputs: Sequence[gr.components.Component]) -> list[Setting]:
     ]
 
 
-def connect(demo: gr.Blocks, tabs: gr.Tabs, notice: gr.HTML, settings: Sequence[Setting]) -> None:
-    """Restore the settings of an opened link, and keep the address up to date."""
+def connect(
+    demo: gr.Blocks, tabs: gr.Tabs, notice: gr.HTML, settings: Sequence[Setting], sources: Sequence[str]
+) -> None:
+    """Restore the settings of an opened link, and keep the address up to date.
+
+    Args:
+        sources: models on offer; but for `pocket` they are folders and files of this machine.
+    """
     outputs = [notice, *(setting.component for setting in settings)]
 
     def restore(request: gr.Request) -> list[Any]:
@@ -126,12 +134,13 @@ def connect(demo: gr.Blocks, tabs: gr.Tabs, notice: gr.HTML, settings: Sequence[
     hidden = {"api_visibility": "private", "show_progress": "hidden"}
     # The tab after the rest: what is chosen before the page is there is forgotten.
     demo.load(restore, None, outputs, **hidden).then(open_tab, None, tabs, **hidden)
+    here = json.dumps([source for source in sources if source != "pocket"])
     keys = json.dumps([setting.key for setting in settings])
     write = f"""(...values) => {{
         const query = new URLSearchParams(window.location.search);
         {keys}.forEach((key, i) => {{
             const value = values[i];
-            const local = key === "model" && !/^[\\w.-]+(\\/[\\w.-]+)?$/.test(value);
+            const local = key === "model" && {here}.includes(value);
             const empty = value === null || value === undefined || value === "" || value.length === 0;
             if (empty || local || value === "own" || (Array.isArray(value) && value.includes("own")))
                 query.delete(key);

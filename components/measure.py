@@ -13,7 +13,6 @@ from components.job import Setup
 from components.settings import LIMITS
 from components.store import Store
 from components.subject import Subject, keep_pruning, kept_pruning, prepare
-from wanda_core.errors import Refused
 from wanda_core.recipe import Recipe
 
 SECONDS_BETWEEN_EVENTS = 0.1
@@ -52,11 +51,10 @@ class Measure(Job):
         outcome = Outcome(subject.protocol)
         planned = [None, *self.recipes]
         known = known_rows(subject, planned)
-        began, last = monotonic(), 0.0
+        last = 0.0
 
         def on_progress(doing: str, share: float, where: str) -> None:
             nonlocal last
-            refuse_overtime(began)
             if monotonic() - last > SECONDS_BETWEEN_EVENTS:
                 last = monotonic()
                 pruning = doing.startswith("pruning")
@@ -88,17 +86,6 @@ class Measure(Job):
             on_row=on_row,
             on_progress=on_progress,
             stop=stop,
-        )
-
-
-def refuse_overtime(began: float) -> None:
-    """
-    Raises:
-        Refused: a job that began then, by `monotonic`, has had its time.
-    """
-    if monotonic() - began > LIMITS.seconds:
-        raise Refused(
-            f"longer than the {LIMITS.seconds:.0f} s a run may take here: take fewer or shorter windows"
         )
 
 

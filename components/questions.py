@@ -6,7 +6,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
-from time import monotonic
 from typing import Any
 
 import gradio as gr
@@ -14,7 +13,6 @@ import gradio as gr
 from components import follow, status
 from components.engine import Job, Progress, Put
 from components.job import Setup, check_panel, whole
-from components.settings import LIMITS
 from components.subject import prepare, pruning_of
 from components.words import name, point
 from components.worker import Worker
@@ -69,13 +67,8 @@ class Ask(Job):
         ]
         models = [name("dense"), *(point(recipe.as_dict()) for recipe in self.recipes)]
         answers: list[Answers] = []
-        began = monotonic()
 
         def on_progress(share: float, task: str) -> None:
-            if monotonic() - began > LIMITS.seconds:
-                raise Refused(
-                    f"longer than the {LIMITS.seconds:.0f} s a run may take here: take fewer questions or tasks"
-                )
             put(Progress(f"Asking {NAMES[task][0]}", PRUNING + (1 - PRUNING) * share))
 
         def on_answers(found: Answers) -> None:

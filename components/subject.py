@@ -64,7 +64,7 @@ def prepare(setup: Setup, put: Put) -> Subject:
     if setup.calibration == NOISE:
         generator = torch.Generator().manual_seed(setup.seed)
         name, after = "random tokens", 0
-        tokens = torch.randint(len(model.tokenizer), (setup.samples, setup.length), generator=generator)
+        tokens = torch.randint(_vocabulary(model), (setup.samples, setup.length), generator=generator)
     else:
         text = _read(setup.calibration, "calibration", setup)
         name, after = text.name, windows.numel() if text.source == evaluation.source else 0
@@ -132,6 +132,11 @@ def warm_up() -> None:
     """Load the built-in model before the first visitor asks; not on ZeroGPU, where another process computes."""
     if not ZERO_GPU:
         threading.Thread(target=shared_model, args=("pocket",), name="warm-up", daemon=True).start()
+
+
+def _vocabulary(model: Any) -> int:
+    """Tokens that both the tokenizer and the model know."""
+    return min(len(model.tokenizer), model.network.get_input_embeddings().weight.shape[0])
 
 
 def _encoded(model: Any, text: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from components.engine import Job, Progress, Put
 from components.job import NOISE, TEXTS, Setup
-from components.measure import SECONDS_BETWEEN_EVENTS, keep_row, kept_row, refuse_overtime
+from components.measure import SECONDS_BETWEEN_EVENTS, keep_row, kept_row
 from components.subject import Subject, keep_pruning, kept_pruning, prepare, shared_model
 from wanda_core.errors import Refused
 
@@ -46,11 +46,11 @@ class Sweep(Job):
 
     def compute(self, put: Put, stop: threading.Event) -> None:
         from wanda_core import references
-        from wanda_core.points import DENSE, Calibration, Point
+        from wanda_core.points import DENSE, SWEPT, Calibration, Point
         from wanda_core.sweep import sweep
 
         points = self.points
-        began, last = monotonic(), 0.0
+        last = 0.0
         subjects: dict[Calibration, Subject | Refused] = {}
 
         def subject_of(calibration: Calibration | None) -> Subject:
@@ -78,7 +78,6 @@ class Sweep(Job):
 
         def on_progress(doing: str, share: float, where: str) -> None:
             nonlocal last
-            refuse_overtime(began)
             if monotonic() - last > SECONDS_BETWEEN_EVENTS:
                 last = monotonic()
                 said = f"Point {len(swept.rows) + 1} of {swept.planned}, {doing}: {where}"
@@ -113,19 +112,27 @@ class Sweep(Job):
         ):
             row, point = measured.row, measured.point
             if row["error"] is None:
-                keep_row(subject_of(point.calibration), point.recipe, row)
+                plain = {key: value for key, value in row.items() if key not in SWEPT}
+                keep_row(subject_of(point.calibration), point.recipe, plain)
             if measured.pruning is not None:
                 keep_pruning(subject_of(point.calibration), measured.pruning)
             add(row | {"calibration": row["calibration"] and TEXT_NAMES[row["calibration"]]})
+
+        def beside(doing: str) -> Any:
+            return lambda share, where: put(
+                Progress(f"{doing}: {where}", (len(swept.rows) + share) / swept.planned)
+            )
+
         swept_columns = {"calibration": None, "masks_differ": None}
         if self.int8:
-            put(Progress("The same model in int8", len(swept.rows) / swept.planned))
-            add(references.int8_row(subject.model, subject.windows, stop) | swept_columns)
+            row = references.int8_row(subject.model, subject.windows, beside("The same model in int8"), stop)
+            add(row | swept_columns)
         if self.smaller:
-            put(Progress(f"The smaller model {self.smaller}", len(swept.rows) / swept.planned))
+            tell = beside(f"The smaller model {self.smaller}")
+            tell(0.0, "loading")
             try:
                 smaller = shared_model(self.smaller)
-                row = references.smaller_row(subject.model, subject.windows, smaller, stop)
+                row = references.smaller_row(subject.model, subject.windows, smaller, tell, stop)
             except Refused as error:
                 from wanda_core.points import blank
 

@@ -80,7 +80,10 @@ class Worker:
     def leave(self, visitor: str | None, task: Task | None = None) -> None:
         """The visitor no longer wants this run, or any; one that nobody wants any more is stopped."""
         with self._change:
-            if visitor and (task is None or visitor in task.visitors):
+            if visitor and task is not None:  # a later job of theirs goes on
+                task.visitors.discard(visitor)
+                self._queue = deque(each for each in self._queue if each.visitors)
+            elif visitor:
                 self._leave(visitor)
 
     def place(self, task: Task) -> int:

@@ -45,7 +45,7 @@ def model_card(
     """
     recipe = pruning.recipe
     amount = recipe.pattern if recipe.parsed_pattern.structured else f"{recipe.sparsity:.0%}"
-    source = _name(model)
+    source = shown_source(model)
     data = ModelCardData(
         base_model=source if _of_the_hub(model) else None,
         license=source_license(model),
@@ -97,7 +97,7 @@ def _of_the_hub(model: LanguageModel) -> bool:
     return model.revision is not None
 
 
-def _name(model: LanguageModel) -> str:
+def shown_source(model: LanguageModel) -> str:
     """The source without the path of the machine it was made on."""
     return model.source if _of_the_hub(model) else Path(model.source).name
 

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from wanda_core.card import model_card
+from wanda_core.card import model_card, shown_source
 from wanda_core.errors import Refused
 from wanda_core.memory import gigabytes
 from wanda_core.models import PACKED, LanguageModel
@@ -103,7 +103,7 @@ def export(
         save_masks(pruning.masks, folder / "masks.safetensors")
         save_file({"tokens": np.ascontiguousarray(tokens.cpu().numpy())}, folder / "calibration.safetensors")
         description = {
-            "source": model.source,
+            "source": shown_source(model),
             "revision": model.revision,
             "recipe": pruning.recipe.as_dict(),
             "calibration": calibration,

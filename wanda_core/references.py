@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -17,6 +17,7 @@ from wanda_core.models import LanguageModel
 from wanda_core.points import DENSE, Row, blank
 
 LARGEST = 127
+OnProgress = Callable[[float, str], None]
 
 
 def int8_round_trip(weight: Tensor) -> Tensor:
@@ -45,20 +46,29 @@ def in_int8(anatomy: Anatomy) -> Iterator[None]:
         anatomy.restore()
 
 
-def int8_row(model: LanguageModel, windows: Tensor, stop: threading.Event | None = None) -> Row:
+def int8_row(
+    model: LanguageModel,
+    windows: Tensor,
+    on_progress: OnProgress | None = None,
+    stop: threading.Event | None = None,
+) -> Row:
     """A row of `COLUMNS`, method `int8`.
 
     Args:
         windows: evaluation windows, int64 (windows, length).
     """
     with in_int8(model.anatomy):
-        measured = perplexity(model.network, windows, stop=stop)
+        measured = perplexity(model.network, windows, on_progress=on_progress, stop=stop)
     found = {"perplexity": measured.value, "perplexity_low": measured.low, "perplexity_high": measured.high}
     return blank(DENSE) | {"method": "int8"} | found
 
 
 def smaller_row(
-    model: LanguageModel, windows: Tensor, smaller: LanguageModel, stop: threading.Event | None = None
+    model: LanguageModel,
+    windows: Tensor,
+    smaller: LanguageModel,
+    on_progress: OnProgress | None = None,
+    stop: threading.Event | None = None,
 ) -> Row:
     """A row of `COLUMNS` for another dense model on the same text, method `dense NAME`.
 
@@ -72,7 +82,7 @@ def smaller_row(
     ids = encode(text, smaller.tokenizer)
     length = min(windows.shape[1], len(ids), smaller.context or len(ids))
     own = evaluation_windows(ids, None, length)
-    measured = perplexity(smaller.network, own, stop=stop)
+    measured = perplexity(smaller.network, own, on_progress=on_progress, stop=stop)
     characters = len(smaller.tokenizer.decode(own.flatten(), skip_special_tokens=True))
     tokens = characters * windows.numel() / len(text)  # of the first model, for the text that was evaluated
     share = own.numel() / tokens
