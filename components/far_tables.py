@@ -121,9 +121,7 @@ def claims(swept: Swept) -> str:
     body = ""
     for judged in judge(swept.rows, whole):
         claim = judged.claim
-        measured = ", ".join(
-            f"{escape(k)} {number(judged.figures[k])}" for k in claim.needs if k in judged.figures
-        )
+        measured = ", ".join(f"{escape(named)} {number(value)}" for named, value in judged.figures.items())
         verdict = {True: "✓ holds here", False: "✗ does not hold here", None: "not measured"}[judged.holds]
         body += (
             f"<tr><th>{escape(claim.says)}<small>holds if {escape(claim.rule)}</small></th>"
@@ -137,7 +135,7 @@ def claims(swept: Swept) -> str:
         f'<p class="label{label}">Measured {where} on <b>{model}</b>, {whole} calibration windows of '
         f"{swept.protocol['length']} tokens</p>"
         '<div class="scroll" tabindex="0"><table class="results claims"><thead><tr><th>Claim</th><th>Published</th>'
-        f"<th>Perplexity measured</th><th>Verdict</th></tr></thead><tbody>{body}</tbody></table></div>"
+        f"<th>Measured perplexity, or seconds</th><th>Verdict</th></tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
