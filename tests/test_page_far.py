@@ -104,7 +104,7 @@ def test_stop_keeps_what_is_there_and_the_next_sweep_goes_on(visit: Visit) -> No
     visit.page.wait_for_selector("#sweep-label :text('Measured here')", timeout=60_000)
     visit.page.wait_for_selector("#sweep-status progress")
     visit.page.click("#stop-sweep")
-    visit.page.wait_for_selector("#sweep-status :text('Stopped')", timeout=5000)
+    visit.page.wait_for_selector("#sweep-status :text('Stopped')", timeout=20_000)
     assert "of 11 points" in visit.page.inner_text("#sweep-label")
     visit.page.reload()
     visit.tab("How far?")

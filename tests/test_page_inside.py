@@ -137,11 +137,19 @@ def test_run_click_the_map_move_the_slider_hover_a_weight(visit: Visit) -> None:
 def test_the_keyboard_reaches_layers_and_weights(visit: Visit) -> None:
     page = visit.page
     open_inside(page)
+    if page.locator(
+        "#look-status progress"
+    ).is_visible():  # another visitor's run by these settings is opened
+        page.wait_for_selector("#look-status :text('Done in')")
     field = page.get_by_label("Row of the weight")
-    field.focus()
-    page.keyboard.press("Control+a")
-    page.keyboard.type("7")
-    page.wait_for_function("() => document.querySelector('#arithmetic').innerText.includes('output 7, ')")
+    for _ in range(3):  # that look may also begin later, and draws the card anew
+        field.focus()
+        page.keyboard.press("Control+a")
+        page.keyboard.type("7")
+        page.wait_for_timeout(4000)
+        if "output 7, " in page.inner_text("#arithmetic"):
+            break
+    assert "output 7, " in page.inner_text("#arithmetic")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
