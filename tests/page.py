@@ -109,6 +109,7 @@ class Visit:
 
     def tab(self, name: str) -> None:
         """Open a tab; on a narrow screen what does not fit is behind a button."""
+        self.page.get_by_role("tab", selected=True).first.wait_for()  # the page is there
         tab = self.page.get_by_role("tab", name=name)
         if tab.is_visible():
             tab.click()
