@@ -74,9 +74,9 @@ def build(sources: list[str]) -> gr.Blocks:
             api_name="run",
         )
         far.connect(worker, far_view, panel.inputs, sources)
-        inside.connect(inside_view, worker, panel, sources, inside_tab)
+        inside.connect(worker, inside_view, panel, sources, inside_tab)
         text.connect(worker, text_view, panel.inputs, sources)
-        speed.connect(speed_view, worker, panel.inputs, sources)
+        speed.connect(worker, speed_view, panel.inputs, sources)
         links.connect(
             demo,
             tabs,

@@ -9,6 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io as pio
+from gradio.components.plot import PlotData
 from plotly.subplots import make_subplots
 
 from components import words
@@ -207,6 +208,22 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
     figure.update_xaxes(axes)
     figure.update_yaxes(axes)
     return figure
+
+
+def drawn(figure: go.Figure, file: str) -> PlotData:
+    """With a button that saves the picture always in sight.
+
+    Args:
+        file: name of the download, without its ending.
+    """
+    figure.update_layout(
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#7a7f87", "activecolor": COLOURS["wanda"]}
+    )
+    config = (
+        '{"displayModeBar":true,"displaylogo":false,"modeBarButtons":[["toImage"]],'
+        f'"toImageButtonOptions":{{"filename":"{file}","scale":2}}}}'
+    )
+    return PlotData(type="plotly", plot=f'{figure.to_json()[:-1]},"config":{config}}}')
 
 
 def _interval(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
-from components import follow, inside_figures, status
+from components import figures, figures_map, follow, status
+from components.inside_card import GROUPS, card_values, finite, side_names
 from components.job import PATTERNS, check_panel
 from components.look import (
     RECORDED_KEY,
     Look,
     LookInside,
-    Opened,
     keep,
     look_named,
-    open_layer,
     pair,
     recorded,
 )
@@ -28,7 +25,6 @@ from components.words import name
 from components.worker import Worker
 from wanda_core.errors import Refused
 from wanda_core.methods import METHODS
-from wanda_core.recipe import Recipe
 
 QUANTITIES = {
     "differ": ("disagreement", "Brighter: the two methods remove more different weights there."),
@@ -39,9 +35,6 @@ QUANTITIES = {
     ),
     "outliers": ("outlier inputs", "Brighter: more inputs are over five times as loud as the layer's mean."),
 }
-GROUPS = {"own": "each method's own", "output": "output row", "layer": "whole layer", "input": "input column"}
-SPAN = (48, 96)
-"""Rows and columns of the window."""
 CLICKS = """
 const charts = {"map-chart": "map", "density-chart": "density", "window-chart": "window", "plane-chart": "plane"};
 setInterval(() => {
@@ -84,7 +77,7 @@ def build() -> InsideView:
     """Lay the view out, filled with the recorded look."""
     look = recorded()
     first = next(iter(look.norms))
-    label, histogram, plane, density, window, arithmetic, *_ = _card(
+    label, histogram, plane, density, window, arithmetic, *_ = card_values(
         look, first, *_settings(look), 20, 40, False
     )
     with gr.Row():
@@ -156,7 +149,7 @@ def build() -> InsideView:
     )
 
 
-def connect(view: InsideView, worker: Worker, panel: RecipePanel, sources: list[str], tab: gr.Tab) -> None:
+def connect(worker: Worker, view: InsideView, panel: RecipePanel, sources: list[str], tab: gr.Tab) -> None:
     """Wire the view. Opening its tab after a run opens that run's own masks."""
     layer, one, two, amount, shape, groups, row, column, unfolded = view.controls
     own = [view.look, view.title, view.map, layer, one, two, amount, shape, groups, row, column, *view.card]
@@ -212,7 +205,7 @@ class _Ran:
 def redraw(key: Any, layer: Any, *settings: Any) -> list[Any]:
     """Values for the card after a control was moved."""
     try:
-        return _card(look_named(key), layer, *settings)
+        return card_values(look_named(key), layer, *settings)
     except Refused as error:
         return _refused(str(error))
 
@@ -226,8 +219,8 @@ def clicked(event: gr.EventData, key: Any, layer: Any, *settings: Any) -> list[A
         if chart == "map":
             layer, row, column = _layer_at(look, x, y), 0, 0
         else:
-            row, column = round(_finite("Row of the weight", y)), round(_finite("Input of the weight", x))
-        return [layer, row, column, *_card(look, layer, *settings, row, column, unfolded)]
+            row, column = round(finite("Row of the weight", y)), round(finite("Input of the weight", x))
+        return [layer, row, column, *card_values(look, layer, *settings, row, column, unfolded)]
     except Refused as error:
         return [gr.skip()] * 3 + _refused(str(error))
 
@@ -256,7 +249,7 @@ def _opening(look: Look) -> list[Any]:
         *settings,
         0,
         0,
-        *_card(look, layer, *settings, 0, 0, False),
+        *card_values(look, layer, *settings, 0, 0, False),
     ]
 
 
@@ -264,121 +257,6 @@ def _settings(look: Look) -> tuple[str, str, float, str, str]:
     """Values of the controls for a look's own recipes."""
     first, second = look.recipes
     return first.method, second.method, round(100 * first.sparsity), first.pattern, "own"
-
-
-def _recipes(look: Look, one: Any, two: Any, percent: Any, pattern: Any, group: Any) -> tuple[Recipe, Recipe]:
-    """What the controls ask for, on the schedule and seed of the look's run.
-
-    Raises:
-        Refused: a value is wrong.
-    """
-    if not isinstance(pattern, str) or group not in GROUPS:
-        raise Refused("choose pattern and group from their lists")
-    free = pattern == "unstructured"
-    sparsity = round(_finite("Preview sparsity", percent) / 100, 6) if free else None
-    chosen = None if group == "own" or not free else group
-    model = look.recipes[0]
-    return tuple(
-        Recipe(
-            method=method,
-            sparsity=sparsity,
-            pattern=pattern,
-            group=chosen,
-            schedule=model.schedule,
-            seed=model.seed,
-        )
-        for method in (one, two)
-    )
-
-
-def _card(
-    look: Look, layer: Any, one: Any, two: Any, percent: Any, pattern: Any, group: Any, row: Any, column: Any,
-    unfolded: Any,
-) -> list[Any]:  # fmt: skip
-    """Values for `InsideView.card`."""
-    from wanda_core import densities, inspection
-
-    recipes = _recipes(look, one, two, percent, pattern, group)
-    opened = open_layer(look, layer, recipes)
-    sides, names = opened.sides, _side_names(recipes)
-    shape = tuple(opened.layer.weight.shape)
-    row, column = (min(max(0, int(_finite(*v))), size - 1) for v, size in zip(
-        (("Row of the weight", row), ("Input of the weight", column)), shape, strict=True))  # fmt: skip
-    window = _window(shape, row, column)
-    drawn = [side.mask[opened.layer.rows].numpy() for side in sides]
-    spreads = [side.spread(opened.layer) for side in sides]
-    histograms = [side.scored.histogram(mask) for side, mask in zip(sides, drawn, strict=True)]
-    picked = inspection.weights_at(opened.layer, sides, slice(row, row + 1), slice(column, column + 1))
-    plane = opened.layer.plane
-    lines = [_boundary(side, spread, plane, opened) for side, spread in zip(sides, spreads, strict=True)]
-    file = f"{str(layer).replace('.', '-')}"
-    pictures = (
-        ("scores", inside_figures.histogram_figure(histograms, spreads, names)),
-        ("plane", inside_figures.plane_figure(
-            plane, lines, inspection.scattered(opened.layer, sides), picked, names)),
-        ("mask", inside_figures.density_figure([densities.mask_density(m) for m in drawn], shape, window, names)),
-        ("weights", inside_figures.window_figure(
-            inspection.weights_at(opened.layer, sides, *window), recipes[0].parsed_pattern.among, (row, column), names
-        )),
-    )  # fmt: skip
-    return [
-        _label(look, opened, recipes, histograms),
-        *(inside_figures.drawn(figure, f"{file}-{what}") for what, figure in pictures),
-        _arithmetic(picked, recipes, names),
-        *(_folded(opened, recipes, file) if unfolded is True else [gr.skip(), gr.skip()]),
-    ]
-
-
-def _folded(opened: Opened, recipes: tuple[Recipe, Recipe], file: str) -> list[Any]:
-    """Norms of the inputs, and what each row loses under either group by the second method."""
-    from dataclasses import replace
-
-    from wanda_core import inspection
-
-    layer, side = opened.layer, opened.sides[1]
-    outliers = inspection.outlier_inputs(layer.norms)
-    losses = {"as shown above": inspection.row_losses(layer, side.mask)}
-    if METHODS[side.recipe.method].score is not None:
-        for group in ("output", "layer"):
-            free = replace(side.recipe, pattern="unstructured", group=group)
-            mask = inspection.choose_mask(layer, side.scored, free)
-            losses[f"{GROUPS[group]}, {free.sparsity:.0%}"] = inspection.row_losses(layer, mask)
-    return [
-        inside_figures.drawn(inside_figures.inputs_figure(layer.norms.numpy(), outliers), f"{file}-inputs"),
-        inside_figures.drawn(inside_figures.rows_figure(losses), f"{file}-rows"),
-    ]
-
-
-def _boundary(side: Any, spread: np.ndarray, plane: Any, opened: Opened) -> list[tuple[list, list]]:
-    """Lines (sizes, norms) left of which weights go: of the 5%, 50% and 95% threshold."""
-    method = METHODS[side.recipe.method]
-    if method.score not in ("magnitude", "wanda"):
-        return []
-    norms = 10.0 ** plane.norms[[0, -1]]
-    if side.recipe.group == "input" and not side.recipe.parsed_pattern.structured:
-        thresholds = side.thresholds(slice(0, 1), slice(None))[0]
-        own = opened.layer.norms.numpy()
-        known = np.flatnonzero(np.isfinite(thresholds) & (own > 0))[:: max(1, len(own) // 500)]
-        sizes = thresholds[known] / (own[known] if method.score == "wanda" else 1)
-        return [(sizes, own[known])]
-    levels = np.unique(spread[np.isfinite(spread) & (spread > 0)])
-    if method.score == "magnitude":
-        return [([level, level], list(norms)) for level in levels]
-    return [(list(level / norms), list(norms)) for level in levels]
-
-
-def _window(shape: tuple[int, int], row: int, column: int) -> tuple[slice, slice]:
-    """The window that has the weight in it; begins at a multiple of 16, so that it keeps still for small steps."""
-    starts = (
-        max(0, min((at - span // 2) // 16 * 16, size - span))
-        for at, span, size in zip((row, column), SPAN, shape, strict=True)
-    )
-    return tuple(slice(s, min(size, s + span)) for s, span, size in zip(starts, SPAN, shape, strict=True))
-
-
-def _side_names(recipes: tuple[Recipe, Recipe]) -> list[str]:
-    first, second = (name(recipe.method) for recipe in recipes)
-    return [first, second] if first != second else [first, f"{second} too"]
 
 
 def _layer_at(look: Look, block: Any, kind: Any) -> str:
@@ -389,19 +267,13 @@ def _layer_at(look: Look, block: Any, kind: Any) -> str:
     raise Refused("choose a layer from the map or the list")
 
 
-def _finite(what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Refused(f"{what} must be a number")
-    return value
-
-
 def _names(look: Look) -> list[tuple[str, str]]:
     return [(f"block {layer.block}, {layer.kind} · {layer.name}", layer.name) for layer in look.layers]
 
 
 def _map(look: Look, quantity: str) -> Any:
-    figure = inside_figures.map_figure(look.layers, quantity, _side_names(look.recipes))
-    return inside_figures.drawn(figure, f"map-{quantity}")
+    figure = figures_map.map_figure(look.layers, quantity, side_names(look.recipes))
+    return figures.drawn(figure, f"map-{quantity}")
 
 
 def _map_note(quantity: str) -> str:
@@ -427,63 +299,6 @@ def _title(look: Look) -> str:
     own = {(True, True): "the run's own masks", (False, False): "preview from the dense model's statistics"}
     masks = own.get(look.own, "the run's own masks where it made some, else preview")
     return f'<p class="label"><b>{source}</b>, {methods}: {masks}. {read}</p>'
-
-
-def _label(look: Look, opened: Opened, recipes: tuple[Recipe, Recipe], histograms: Any) -> str:
-    """Whose masks these are, how far they agree, and what the pictures leave out."""
-    from wanda_core.inspection import Agreement
-
-    agreement = Agreement.of(*(side.mask for side in opened.sides))
-    sources = [
-        f"{escape(label)}: "
-        + ("<b>the run's own mask</b>" if own else "<b>preview</b> from dense statistics")
-        for label, own in zip(_side_names(recipes), opened.own, strict=True)
-    ]
-    notes = []
-    if step := opened.layer.rows.step - 1:
-        notes.append(
-            f"Pictures of the whole are drawn from every {step + 1}th row; masks and shares are of all."
-        )
-    for label, histogram in zip(_side_names(recipes), histograms, strict=True):
-        if histogram.zeros:
-            notes.append(
-                f"{histogram.zeros:,} weights score 0 by {escape(label)} and have no place on a log axis; "
-                f"{histogram.zeros - histogram.zeros_kept:,} of them go."
-            )
-    rows, columns = opened.layer.weight.shape
-    return (
-        f'<p class="label">{rows:,} × {columns:,}. {"; ".join(sources)}.</p><p class="verdict">The two differ on '
-        f"<b>{agreement.differ:.1%}</b> of the weights: both keep {agreement.both_keep:.1%}, both remove "
-        f'{agreement.both_prune:.1%}.</p><p class="hint">{" ".join(notes)}</p>'
-    )
-
-
-def _arithmetic(picked: Any, recipes: tuple[Recipe, Recipe], names: list[str]) -> str:
-    """One weight's way to its fate, in numbers."""
-    value, norm = picked.values.item(), picked.norms.item()
-    lines = []
-    for place, (recipe, label) in enumerate(zip(recipes, names, strict=True)):
-        score, threshold = (part[place].item() for part in (picked.scores, picked.thresholds))
-        kept = bool(picked.agreement.item() & (2 - place))
-        how = {"magnitude": f"|{value:.5g}|", "wanda": f"|{value:.5g}| × {norm:.5g}"}.get(
-            METHODS[recipe.method].score
-        )
-        fate = "<b>stays</b>" if kept else "<b>goes</b>"
-        where = (
-            f"group of {recipe.parsed_pattern.among}" if recipe.parsed_pattern.structured else recipe.group
-        )
-        against = "decided while correcting" if METHODS[recipe.method].score is None else (
-            "nothing goes" if math.isnan(threshold) else
-            f"{'>' if score > threshold else '≤'} {threshold:.5g}, the highest that goes in its "
-            + {"output": "row", "layer": "layer", "input": "column"}.get(where, where)
-        )  # fmt: skip
-        lines.append(
-            f"<li>{escape(label)}: score {f'{how} = ' if how else ''}{score:.5g}; {against}: it {fate}</li>"
-        )
-    return (
-        f'<div class="arithmetic" aria-live="polite"><b>Weight at output {picked.rows.item()}, input '
-        f"{picked.columns.item()}</b>: W = {value:.5g}, norm of its input {norm:.5g}<ul>{''.join(lines)}</ul></div>"
-    )
 
 
 def _refused(message: str) -> list[Any]:

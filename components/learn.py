@@ -42,13 +42,19 @@ def build() -> None:
     weight = gr.Dataframe(
         [list(row) for row in lesson.MATRIX],
         label="Weights W: one row for each output, one column for each input",
-        row_count=lesson.ROWS, elem_id="lesson-weight", **common, **shape,
-    )  # fmt: skip
+        row_count=lesson.ROWS,
+        elem_id="lesson-weight",
+        **common,
+        **shape,
+    )
     inputs = gr.Dataframe(
         [list(row) for row in lesson.INPUTS],
         label="Three tokens X: what comes in",
-        row_count=lesson.TOKENS, elem_id="lesson-inputs", **common, **shape,
-    )  # fmt: skip
+        row_count=lesson.TOKENS,
+        elem_id="lesson-inputs",
+        **common,
+        **shape,
+    )
     percent = gr.Slider(0, 100, value=50, step=1, label="Sparsity (%)", elem_id="lesson-sparsity")
     text = gr.HTML(_lesson(lesson.MATRIX, lesson.INPUTS, 50), elem_id="lesson")
     again = gr.Button("Start over", elem_id="lesson-reset")
@@ -59,9 +65,14 @@ def build() -> None:
     given = [weight, inputs, percent]
     for control in given:
         control.change(
-            recompute, given, text, show_progress="hidden", trigger_mode="always_last", concurrency_limit=4,
+            recompute,
+            given,
+            text,
+            show_progress="hidden",
+            trigger_mode="always_last",
+            concurrency_limit=4,
             api_name="lesson" if control is percent else None,
-        )  # fmt: skip
+        )
     again.click(
         lambda: [[list(row) for row in lesson.MATRIX], [list(row) for row in lesson.INPUTS], 50], None, given
     )
@@ -104,7 +115,8 @@ def _lesson(weight: Any, inputs: Any, percent: Any) -> str:
             "input. The norm ‖X‖ says how loud each input is, over all tokens: the root of its sum of squares."
             + norm_row
             + "Magnitude scores a weight by |W|, Wanda by |W| × ‖X‖. The lowest of each row go (struck through)."
-            + _table("Magnitude", magnitude) + _table("Wanda", wanda)
+            + _table("Magnitude", magnitude)
+            + _table("Wanda", wanda)
             + _errors({"Magnitude": magnitude, "Wanda": wanda}),
             _measured([("magnitude", 0.5, None), ("wanda", 0.5, None)]),
         ),
@@ -115,16 +127,29 @@ def _lesson(weight: Any, inputs: Any, percent: Any) -> str:
             + _table("Wanda, whole layer competes", layer)
             + _errors({"Within each row": wanda, "Whole layer": layer})
             + " With a few rows either can win; over a real model:",
-            _measured([("wanda", 0.5, "output"), ("wanda", 0.5, "layer"), ("magnitude", 0.5, "output"),
-                       ("magnitude", 0.5, "layer")]),
+            _measured(
+                [
+                    ("wanda", 0.5, "output"),
+                    ("wanda", 0.5, "layer"),
+                    ("magnitude", 0.5, "output"),
+                    ("magnitude", 0.5, "layer"),
+                ]
+            ),
         ),
         (
             "2:4 costs more",
             "Some hardware is faster where exactly 2 of every 4 neighbours are kept. That is half of the weights, but "
             "with less choice: two important neighbours too many, and one must go."
-            + _table("Wanda 2:4", pair) + _errors({"Wanda 50%, anywhere in the row": half, "Wanda 2:4": pair}),
-            _measured([("wanda", 0.5, None), ("wanda", 0.5, "2:4"), ("magnitude", 0.5, None),
-                       ("magnitude", 0.5, "2:4")]),
+            + _table("Wanda 2:4", pair)
+            + _errors({"Wanda 50%, anywhere in the row": half, "Wanda 2:4": pair}),
+            _measured(
+                [
+                    ("wanda", 0.5, None),
+                    ("wanda", 0.5, "2:4"),
+                    ("magnitude", 0.5, None),
+                    ("magnitude", 0.5, "2:4"),
+                ]
+            ),
         ),
         (
             "A few windows suffice",
@@ -138,7 +163,7 @@ def _lesson(weight: Any, inputs: Any, percent: Any) -> str:
             + _errors({f"{s}%": by("wanda", "output", s=s / 100) for s in (30, 50, 70, 80, 90)}),
             _measured([(m, s, None) for m in ("magnitude", "wanda") for s in (0.3, 0.5, 0.6, 0.7, 0.8)]),
         ),
-    ]  # fmt: skip
+    ]
     body = "".join(
         f"<section><h2>{i}. {title}</h2><div>{text}</div>{figures}</section>"
         for i, (title, text, figures) in enumerate(steps, 1)

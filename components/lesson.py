@@ -43,9 +43,11 @@ def numbers(what: str, table: object, rows: int, columns: int) -> Any:
     """
     import torch
 
-    if not isinstance(table, list) or len(table) != rows or any(
-        not isinstance(row, list) or len(row) != columns for row in table
-    ):  # fmt: skip
+    if (
+        not isinstance(table, list)
+        or len(table) != rows
+        or any(not isinstance(row, list) or len(row) != columns for row in table)
+    ):
         raise Refused(f"{what} must have {rows} rows of {columns} numbers")
     values = [[_number(what, i, j, cell) for j, cell in enumerate(row)] for i, row in enumerate(table)]
     return torch.tensor(values)

@@ -93,11 +93,11 @@ def build() -> SpeedView:
     )
 
 
-def connect(view: SpeedView, worker: Worker, inputs: Sequence[Any], sources: Sequence[str]) -> None:
+def connect(worker: Worker, view: SpeedView, panel_inputs: Sequence[Any], sources: Sequence[str]) -> None:
     """Let the buttons work.
 
     Args:
-        inputs: of the recipe panel, the source first.
+        panel_inputs: of the recipe panel, the source first.
         sources: models on offer beside those of the Hub.
     """
 
@@ -117,7 +117,7 @@ def connect(view: SpeedView, worker: Worker, inputs: Sequence[Any], sources: Seq
         run=view.run,
         stop=view.stop,
         status_line=view.status_line,
-        inputs=inputs,
+        inputs=panel_inputs,
         outputs=view.measured,
         make_job=measure,
         update=update,
@@ -128,7 +128,7 @@ def connect(view: SpeedView, worker: Worker, inputs: Sequence[Any], sources: Seq
         run=view.export,
         stop=view.export_stop,
         status_line=view.export_status,
-        inputs=[view.kind, *inputs],
+        inputs=[view.kind, *panel_inputs],
         outputs=view.exported,
         make_job=export,
         update=update_export,

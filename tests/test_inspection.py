@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from components import inside_figures, lesson
-from components.inside import _boundary, _window
+from components import figures, figures_layer, figures_map, lesson
+from components.inside_card import boundary, window_around
 from tests import oracle
 from tests.conftest import tiny
 from wanda_core import Recipe, take_apart
@@ -85,7 +85,7 @@ def test_the_window_draws_the_masks_of_the_formulas(settings: dict[str, Any]) ->
     sides = decided(layer, settings)
     first, second = expected_masks(layer, sides)
     part = weights_at(layer, sides, slice(8, 40), slice(16, 64))
-    sent = inside_figures.drawn(inside_figures.window_figure(part, 0, (9, 20), NAMES), "x")
+    sent = figures.drawn(figures_layer.window_figure(part, 0, (9, 20), NAMES), "x")
     trace = json.loads(sent.plot)["data"][0]
     assert np.array_equal(values(trace["z"]), (2 * first + second)[8:40, 16:64])
     assert (trace["x0"], trace["y0"]) == (16, 8)
@@ -134,7 +134,7 @@ def test_the_plane_counts_every_weight_and_the_boundaries_part_them() -> None:
     opened = type("Opened", (), {"layer": layer})
     sizes = layer.weight.abs().numpy()
     for side, mask in zip(sides, expected_masks(layer, sides), strict=True):
-        [((left, right), (low, high))] = _boundary(side, side.spread(layer), density, opened)
+        [((left, right), (low, high))] = boundary(side, side.spread(layer), density, opened)
         # Where the line passes at the height of each weight's norm, on log axes.
         share = (np.log(layer.norms.numpy()) - np.log(low)) / (np.log(high) - np.log(low))
         line = np.exp(np.log(left) + share * (np.log(right) - np.log(left)))
@@ -185,20 +185,20 @@ def test_odd_layers_draw_something_sensible(kind: str) -> None:
         assert histogram.kept.sum() + histogram.pruned.sum() + histogram.zeros == layer.weight.numel()
         assert histogram.kept.sum() + histogram.zeros_kept == int(side.mask.sum())
     density = plane(layer.weight.numpy(), layer.norms.numpy())
-    window = _window(shape, 0, 0)
+    window = window_around(shape, 0, 0)
     opened = type("Opened", (), {"layer": layer})
     spreads = [side.spread(layer) for side in sides]
-    lines = [_boundary(side, spread, density, opened) for side, spread in zip(sides, spreads, strict=True)]
+    lines = [boundary(side, spread, density, opened) for side, spread in zip(sides, spreads, strict=True)]
     part, picked = weights_at(layer, sides, *window), weights_at(layer, sides, slice(0, 1), slice(0, 1))
     for figure in (
-        inside_figures.histogram_figure(histograms, spreads, NAMES),
-        inside_figures.plane_figure(density, lines, scattered(layer, sides), picked, NAMES),
-        inside_figures.density_figure([mask_density(s.mask.numpy()) for s in sides], shape, window, NAMES),
-        inside_figures.window_figure(part, 0, (0, 0), NAMES),
-        inside_figures.inputs_figure(layer.norms.numpy(), outlier_inputs(layer.norms)),
-        inside_figures.rows_figure({"row": row_losses(layer, sides[1].mask)}),
+        figures_layer.histogram_figure(histograms, spreads, NAMES),
+        figures_layer.plane_figure(density, lines, scattered(layer, sides), picked, NAMES),
+        figures_map.density_figure([mask_density(s.mask.numpy()) for s in sides], shape, window, NAMES),
+        figures_layer.window_figure(part, 0, (0, 0), NAMES),
+        figures_layer.inputs_figure(layer.norms.numpy(), outlier_inputs(layer.norms)),
+        figures_layer.rows_figure({"row": row_losses(layer, sides[1].mask)}),
     ):
-        json.loads(inside_figures.drawn(figure, "x").plot)
+        json.loads(figures.drawn(figure, "x").plot)
     removed, lost = row_losses(layer, sides[1].mask)
     assert np.isfinite(lost).all()
     assert ((lost >= 0) & (lost <= 1)).all()

@@ -15,17 +15,15 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from greenlet import GreenletExit, getcurrent, greenlet
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from transformers import GenerationConfig
-from transformers.generation.streamers import BaseStreamer
 
 from wanda_core import memory
 from wanda_core.errors import Refused
-from wanda_core.layers import Anatomy
 from wanda_core.models import LanguageModel
-from wanda_core.packed import Packed, packed
+from wanda_core.packed import Packed
+from wanda_core.parked_text import ParkedText, Weights, weights_of
 from wanda_core.pruning import Pruning
 
 NGRAM = 4
@@ -186,9 +184,11 @@ def write(
     with model.anatomy.stoppable(stop), torch.random.fork_rng(devices):
         written = 0
         for group in groups:
-            weights = [] if written else [_Weights.now(model.anatomy)]
+            weights = [] if written else [Weights.now(model.anatomy)]
             for pruning in group:
-                pruned, writings[written + len(weights)].packed = _weights(model.anatomy, pruning, pack, stop)
+                pruned, writings[written + len(weights)].packed = weights_of(
+                    model.anatomy, pruning, pack, stop
+                )
                 weights.append(pruned)
             here = writings[written : written + len(weights)]
             _write_together(model, prompt, weights, here, sampling, lambda: tell(_count(writings, sampling)))
@@ -208,47 +208,6 @@ def repetition(tokens: Sequence[int]) -> float | None:
     """Share of 4-grams that occurred before in the same tokens; None where there is no 4-gram."""
     pieces = [tuple(tokens[i : i + NGRAM]) for i in range(len(tokens) - NGRAM + 1)]
     return 1 - len(set(pieces)) / len(pieces) if pieces else None
-
-
-@dataclass(frozen=True)
-class _Weights:
-    """What the model is to compute with while a text's step runs."""
-
-    parameters: list[tuple[nn.Parameter, Tensor]]
-    forwards: list[tuple[nn.Module, Callable[..., Tensor] | None]]
-    """A packed layer's own forward; None: the module's class has it."""
-
-    @classmethod
-    def now(cls, anatomy: Anatomy) -> _Weights:
-        """What it computes with now."""
-        # One parameter can hold several layers, the experts of a module.
-        parameters = {id(layer.parameter): layer.parameter for layer in anatomy.layers}
-        modules = {id(layer.module): layer.module for layer in anatomy.layers}
-        return cls(
-            [(parameter, parameter.data) for parameter in parameters.values()],
-            [(module, vars(module).get("forward")) for module in modules.values()],
-        )
-
-    def put(self) -> None:
-        """Let the model compute with this."""
-        for parameter, data in self.parameters:
-            parameter.data = data
-        for module, forward in self.forwards:
-            if forward is not None:
-                module.forward = forward
-            elif "forward" in vars(module):
-                del module.forward
-
-
-def _weights(
-    anatomy: Anatomy, pruning: Pruning, pack: bool, stop: threading.Event | None
-) -> tuple[_Weights, Packed | None]:
-    """A pruning's weights, unpacked or packed once for all tokens, and how its layers compute if packed."""
-    if pack:
-        with packed(anatomy, pruning, stop) as how:
-            return _Weights.now(anatomy), how
-    with pruning.applied(anatomy, stop):
-        return _Weights.now(anatomy), None
 
 
 def _weights_that_fit(model: LanguageModel, tokens: int, wanted: int) -> int:
@@ -275,20 +234,20 @@ def _weights_that_fit(model: LanguageModel, tokens: int, wanted: int) -> int:
 def _write_together(
     model: LanguageModel,
     prompt: Tensor,
-    weights: list[_Weights],
+    weights: list[Weights],
     writings: list[Writing],
     sampling: Sampling,
     tell: Callable[[], None],
 ) -> None:
     """Continue with each of the weights, in turn and token by token, until all are finished."""
-    dense = _Weights.now(model.anatomy)
+    dense = Weights.now(model.anatomy)
     torch.manual_seed(sampling.seed)
-    texts = [_Text(model, prompt, sampling, *pair) for pair in zip(weights, writings, strict=True)]
+    texts = [ParkedText(model, prompt, sampling.config(), own) for own in weights]
     try:
         while not all(writing.finished for writing in writings):
-            for text in texts:
-                if not text.writing.finished:
-                    text.step()
+            for text, writing in zip(texts, writings, strict=True):
+                if not writing.finished:
+                    _write_next(text, writing)
             tell()
     finally:
         for text in texts:
@@ -296,61 +255,18 @@ def _write_together(
         dense.put()
 
 
-class _Text:
-    """One call of `generate`, parked between tokens."""
-
-    def __init__(
-        self, model: LanguageModel, prompt: Tensor, sampling: Sampling, weights: _Weights, writing: Writing
-    ) -> None:
-        self.writing = writing
-        self._weights = weights
-        self._random = _random_state(model.device)
-        self._device = model.device
-        self._generate = greenlet(
-            lambda: model.network.generate(
-                prompt,
-                attention_mask=torch.ones_like(prompt),
-                generation_config=sampling.config(),
-                streamer=_Parking(),
-            )
-        )
-
-    def step(self) -> None:
-        """Write the next token."""
-        start = perf_counter()
-        self._weights.put()
-        _set_random_state(self._device, self._random)
-        token = self._generate.switch()
-        self._random = _random_state(self._device)
-        if self._generate.dead:
-            self.writing.finished = True
-            return
-        if self.writing.tokens:
-            self.writing.decode_seconds += perf_counter() - start
-        else:
-            self.writing.prefill_seconds = perf_counter() - start
-        self.writing.tokens.append(token)
-
-    def close(self) -> None:
-        """End `generate` where it is parked."""
-        if self._generate and not self._generate.dead:
-            self._generate.throw(GreenletExit)
-
-
-class _Parking(BaseStreamer):
-    """Hands every new token over and waits for the next turn."""
-
-    def __init__(self) -> None:
-        self._prompt = True
-
-    def put(self, value: Tensor) -> None:
-        if self._prompt:
-            self._prompt = False
-        else:
-            getcurrent().parent.switch(int(value))
-
-    def end(self) -> None:
-        pass
+def _write_next(text: ParkedText, writing: Writing) -> None:
+    """Write the text's next token, or find that there is none."""
+    start = perf_counter()
+    token = text.step()
+    if token is None:
+        writing.finished = True
+        return
+    if writing.tokens:
+        writing.decode_seconds += perf_counter() - start
+    else:
+        writing.prefill_seconds = perf_counter() - start
+    writing.tokens.append(token)
 
 
 def _mean_log_likelihood(network: Any, prompt: Tensor, tokens: list[int]) -> float:
@@ -371,17 +287,6 @@ def _mark_departures(writings: list[Writing]) -> None:
 def _count(writings: list[Writing], sampling: Sampling) -> int:
     """New tokens that need no more waiting for."""
     return sum(sampling.new_tokens if w.finished else len(w.tokens) for w in writings)
-
-
-def _random_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def _set_random_state(device: torch.device, state: Tensor) -> None:
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)
 
 
 def _is_number(value: object, kind: type) -> bool:
