@@ -89,8 +89,8 @@ def build(sources: list[str]) -> gr.Blocks:
             sources,
         )
         demo.unload(follow.leave_by(worker))
-    with demo.route("Learn", "/learn"):
-        learn.build()
+    with demo.route("Learn", "/learn") as lesson:
+        learn.build(lesson)
     return demo.queue(max_size=4 * LIMITS.waiting)
 
 

@@ -247,8 +247,8 @@ def _swept(key: object) -> Swept:
 
 def _files(swept: Swept, key: str) -> tuple[str, str]:
     """The rows as CSV and JSON, as `compare` writes them, where the server may hand them out."""
-    from wanda_core.experiments import to_csv, to_json
     from wanda_core.files import write_whole
+    from wanda_core.tables import to_csv, to_json
 
     folder = Path(get_upload_folder()) / "sweeps" / key
     _forget_old(folder.parent)

@@ -99,7 +99,7 @@ def saved_sweep(file: object) -> Swept:
     Raises:
         Refused: the file is none, is too large, or holds values that cannot be.
     """
-    from wanda_core.experiments import load_json
+    from wanda_core.tables import load_json
 
     path = Path(str(file))
     wrong = Refused("this is no saved sweep of Wanda Lab: choose the JSON file that was downloaded here")

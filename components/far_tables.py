@@ -36,7 +36,7 @@ def label(swept: Swept) -> str:
 
 def reach(swept: Swept, percent: float) -> str:
     """The highest sparsity of every method within the budget."""
-    from wanda_core.sweep import reach
+    from wanda_core.budget import reach
 
     dense = next((row["perplexity"] for row in swept.rows if row["method"] == "dense"), None)
     if not dense:
@@ -165,7 +165,7 @@ def of_first_calibration(rows: Sequence[Row]) -> list[Row]:
 
 def tidy(rows: Sequence[Row]) -> list[Row]:
     """As `compare` writes them; with the columns of a sweep where there is more than one calibration."""
-    from wanda_core.points import SWEPT
+    from wanda_core.tables import SWEPT
 
     if has_sensitivity(rows):
         return list(rows)

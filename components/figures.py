@@ -33,7 +33,7 @@ def perplexity_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Perplexity of every measured point; curves over sparsity, or bars where there is one sparsity only.
 
     Args:
-        rows: of `experiments.COLUMNS`, the dense baseline among them.
+        rows: of `tables.COLUMNS`, the dense baseline among them.
     """
     measured = [row for row in rows if row["perplexity"] is not None]
     sparsities = {row["sparsity"] for row in measured if not words.is_reference(row)}

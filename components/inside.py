@@ -74,12 +74,7 @@ class InsideView:
 
 
 def build() -> InsideView:
-    """Lay the view out, filled with the recorded look."""
-    look = recorded()
-    first = next(iter(look.norms))
-    label, histogram, plane, density, window, arithmetic, *_ = card_values(
-        look, first, *_settings(look), 20, 40, False
-    )
+    """Lay the view out; `first_look` fills it when its tab is opened."""
     with gr.Row():
         run = gr.Button("Look inside", variant="primary", elem_id="look", min_width=120)
         stop = gr.Button("Stop looking", interactive=False, min_width=120)
@@ -89,8 +84,8 @@ def build() -> InsideView:
         ),
         elem_id="look-status",
     )
-    key = gr.State(RECORDED_KEY)
-    title = gr.HTML(_title(look), elem_id="look-title")
+    key = gr.State("")
+    title = gr.HTML(status.ready("Opening a recorded look…"), elem_id="look-title")
     quantity = gr.Radio(
         [(text, q) for q, (text, _) in QUANTITIES.items()],
         value="differ",
@@ -98,51 +93,56 @@ def build() -> InsideView:
         elem_id="map-by",
     )
     map_note = gr.HTML(_map_note("differ"))
-    map_plot = gr.Plot(_map(look, "differ"), show_label=False, container=False, elem_id="map-chart")
+    map_plot = _plot("map-chart")
     clicks = gr.HTML("", js_on_load=CLICKS)
-    layer = gr.Dropdown(_names(look), value=first, label="Layer (or click the map)", elem_id="layer")
+    layer = gr.Dropdown([], label="Layer (or click the map)", elem_id="layer")
     methods = [(name(method), method) for method in METHODS]
-    a, b, percent, pattern, group = _settings(look)
     with gr.Row():
-        one = gr.Dropdown(methods, value=a, label="First method", min_width=140, elem_id="first-method")
-        two = gr.Dropdown(methods, value=b, label="Second method", min_width=140, elem_id="second-method")
-    amount = gr.Slider(0, 95, value=percent, step=1, label="Preview sparsity (%)", elem_id="preview")
+        one = gr.Dropdown(
+            methods, value="magnitude", label="First method", min_width=140, elem_id="first-method"
+        )
+        two = gr.Dropdown(
+            methods, value="wanda", label="Second method", min_width=140, elem_id="second-method"
+        )
+    amount = gr.Slider(0, 95, value=50, step=1, label="Preview sparsity (%)", elem_id="preview")
     with gr.Row():
-        shape = gr.Radio(list(PATTERNS), value=pattern, label="Preview pattern", elem_id="preview-pattern")
+        shape = gr.Radio(
+            list(PATTERNS), value="unstructured", label="Preview pattern", elem_id="preview-pattern"
+        )
         groups = gr.Radio(
             [(text, g) for g, text in GROUPS.items()],
-            value=group,
+            value="own",
             label="Weights compete within",
             elem_id="group",
         )
-    card = [gr.HTML(label, elem_id="card-label")]
+    card = [gr.HTML(elem_id="card-label")]
     _says(
         "Scores of all weights, low ones left. The dashed line is the middle threshold, the band holds 90% of them."
     )
-    card.append(_plot(histogram, "histogram-chart"))
+    card.append(_plot("histogram-chart"))
     _says(
         "Each weight by its size and its input's norm; left of a method's line it goes. Magnitude's line is vertical; "
         "Wanda's is a hyperbola, straight on log axes, one for every row (three are drawn). Dots are single weights."
     )
-    card.append(_plot(plane, "plane-chart"))
+    card.append(_plot("plane-chart"))
     _says(
         "The whole matrix under each method: dark stripes are inputs or rows that lost most. Click to move the frame."
     )
-    card.append(_plot(density, "density-chart"))
+    card.append(_plot("density-chart"))
     _says("Inside the frame, one pixel per weight: colour where the methods differ. Hover or click a weight.")
-    card.append(_plot(window, "window-chart"))
+    card.append(_plot("window-chart"))
     with gr.Row():
-        row = gr.Number(20, label="Row of the weight", precision=0, min_width=100, elem_id="row")
-        column = gr.Number(40, label="Input of the weight", precision=0, min_width=100, elem_id="column")
-    card.append(gr.HTML(arithmetic, elem_id="arithmetic"))
+        row = gr.Number(0, label="Row of the weight", precision=0, min_width=100, elem_id="row")
+        column = gr.Number(0, label="Input of the weight", precision=0, min_width=100, elem_id="column")
+    card.append(gr.HTML(elem_id="arithmetic"))
     unfolded = gr.State(False)
     with gr.Accordion("Inputs and rows", open=False, elem_id="fold") as fold:
         _says("How loud each input is; outliers, more than five times the mean, are named.")
-        card.append(_plot(None, "inputs-chart"))
+        card.append(_plot("inputs-chart"))
         _says(
             "How far each output row moves by the second method, estimated from the norms: lower and flatter is better."
         )
-        card.append(_plot(None, "rows-chart"))
+        card.append(_plot("rows-chart"))
     controls = [layer, one, two, amount, shape, groups, row, column, unfolded]
     return InsideView(
         run, stop, status_line, key, title, map_plot, map_note, quantity, clicks, controls, card, fold
@@ -178,8 +178,10 @@ def connect(worker: Worker, view: InsideView, panel: RecipePanel, sources: list[
     view.fold.expand(lambda: True, None, unfolded, queue=False).then(redraw, moved, view.card, **light)
     view.fold.collapse(lambda: False, None, unfolded, queue=False)
     ran = gr.Checkbox(visible=False)
-    tab.select(_Ran(sources), [view.look, *panel.inputs], ran, queue=False, api_visibility="private").then(
-        None, ran, None, js="(ran) => { if (ran) document.querySelector('#look').click(); }"
+    (
+        tab.select(first_look, view.look, own, api_visibility="private", **light)
+        .then(_Ran(sources), [view.look, *panel.inputs], ran, queue=False, api_visibility="private")
+        .then(None, ran, None, js="(ran) => { if (ran) document.querySelector('#look').click(); }")
     )
 
 
@@ -200,6 +202,15 @@ class _Ran:
         return has_run(setup, pair(recipes)) and not (
             look.setup == setup and look.recipes == pair(recipes) and any(look.own)
         )
+
+
+def first_look(shown: Any) -> Any:
+    """Values of the whole view where it shows nothing yet: the recorded look. Made when the view is opened, because it
+    takes torch, which the first screen does without."""
+    if shown:
+        return gr.skip()
+    look = recorded()
+    return _showing(look, next(iter(look.norms)), 20, 40)
 
 
 def redraw(key: Any, layer: Any, *settings: Any) -> list[Any]:
@@ -239,7 +250,10 @@ def recolour(key: Any, quantity: Any) -> list[Any]:
 def _opening(look: Look) -> list[Any]:
     """Values of the whole view for a look that was just taken: the layer where the methods differ most."""
     keep(look)
-    layer = max(look.layers, key=lambda summary: summary.differ).name
+    return _showing(look, max(look.layers, key=lambda summary: summary.differ).name, 0, 0)
+
+
+def _showing(look: Look, layer: str, row: int, column: int) -> list[Any]:
     settings = _settings(look)
     return [
         look.name,
@@ -247,9 +261,9 @@ def _opening(look: Look) -> list[Any]:
         _map(look, "differ"),
         gr.update(choices=_names(look), value=layer),
         *settings,
-        0,
-        0,
-        *card_values(look, layer, *settings, 0, 0, False),
+        row,
+        column,
+        *card_values(look, layer, *settings, row, column, False),
     ]
 
 
@@ -309,5 +323,5 @@ def _says(sentence: str) -> None:
     gr.HTML(f'<p class="hint">{sentence}</p>')
 
 
-def _plot(value: Any, elem_id: str) -> gr.Plot:
-    return gr.Plot(value, show_label=False, container=False, elem_id=elem_id)
+def _plot(elem_id: str) -> gr.Plot:
+    return gr.Plot(show_label=False, container=False, elem_id=elem_id)

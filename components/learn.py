@@ -30,8 +30,8 @@ GLOSSARY = {
 }
 
 
-def build() -> None:
-    """Lay the page out."""
+def build(page: gr.Blocks) -> None:
+    """Lay the page out; the steps are computed when it is opened, because they take torch, which starts later."""
     gr.Markdown(
         "# Pruning by hand\nEdit any number: everything below is computed again, by the functions that prune real "
         "models. Each step ends on figures measured on SmolLM2-135M-Instruct."
@@ -56,13 +56,14 @@ def build() -> None:
         **shape,
     )
     percent = gr.Slider(0, 100, value=50, step=1, label="Sparsity (%)", elem_id="lesson-sparsity")
-    text = gr.HTML(_lesson(lesson.MATRIX, lesson.INPUTS, 50), elem_id="lesson")
+    text = gr.HTML(status.ready("Computing…"), elem_id="lesson")
     again = gr.Button("Start over", elem_id="lesson-reset")
     words = "".join(
         f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in GLOSSARY.items()
     )
     gr.HTML(f'<h2>Words</h2><dl class="methods glossary">{words}</dl>')
     given = [weight, inputs, percent]
+    page.load(recompute, given, text, show_progress="hidden", api_visibility="private")
     for control in given:
         control.change(
             recompute,
@@ -87,9 +88,8 @@ def recompute(weight: Any, inputs: Any, percent: Any) -> str:
 
 
 def _lesson(weight: Any, inputs: Any, percent: Any) -> str:
-    tables = [[list(row) for row in t] if isinstance(t, tuple) else t for t in (weight, inputs)]
-    w = lesson.numbers("Weights", tables[0], lesson.ROWS, lesson.COLUMNS)
-    x = lesson.numbers("Tokens", tables[1], lesson.TOKENS, lesson.COLUMNS)
+    w = lesson.numbers("Weights", weight, lesson.ROWS, lesson.COLUMNS)
+    x = lesson.numbers("Tokens", inputs, lesson.TOKENS, lesson.COLUMNS)
     if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
         raise Refused("Sparsity must be a number between 0 and 100%")
     share = percent / 100

@@ -46,8 +46,9 @@ class Sweep(Job):
 
     def compute(self, put: Put, stop: threading.Event) -> None:
         from wanda_core import references
-        from wanda_core.points import DENSE, SWEPT, Calibration, Point
+        from wanda_core.points import DENSE, Calibration, Point
         from wanda_core.sweep import sweep
+        from wanda_core.tables import SWEPT
 
         points = self.points
         last = 0.0

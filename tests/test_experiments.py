@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tests.conftest import assert_untouched, snapshot
-from wanda_core import Recipe, Refused, Stopped, experiments, load
+from wanda_core import Recipe, Refused, Stopped, experiments, load, tables
 from wanda_core.evaluation import POSITIONS, perplexity
 from wanda_core.models import LanguageModel
 
@@ -99,7 +99,7 @@ def test_a_point_that_fails_leaves_its_reason(model: LanguageModel, tokens: Tens
     )
     assert rows[1]["perplexity"] != rows[0]["perplexity"] != rows[3]["perplexity"]
     assert rows[1]["sparsity_reached"] == 0.5
-    assert all(tuple(row) == experiments.COLUMNS for row in rows)
+    assert all(tuple(row) == tables.COLUMNS for row in rows)
 
 
 def test_stopped_between_points(model: LanguageModel, tokens: Tensor) -> None:
@@ -136,13 +136,13 @@ def test_known_points_are_not_measured_again(model: LanguageModel, tokens: Tenso
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_json_stays_valid(tmp_path: Path, value: float) -> None:
-    row = dict.fromkeys(experiments.COLUMNS) | {
+    row = dict.fromkeys(tables.COLUMNS) | {
         "method": "wanda",
         "perplexity": value,
         "perplexity_low": value,
     }
     file = tmp_path / "rows.json"
-    experiments.save_json(file, {"source": "tiny"}, [row])
+    tables.save_json(file, {"source": "tiny"}, [row])
 
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
@@ -152,7 +152,7 @@ def test_json_stays_valid(tmp_path: Path, value: float) -> None:
         "protocol": {"source": "tiny"},
         "rows": [row | {"perplexity": None, "perplexity_low": None}],
     }
-    assert experiments.load_json(file)[1] == content["rows"]
+    assert tables.load_json(file)[1] == content["rows"]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -170,7 +170,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: str) -> None
     file = tmp_path / "rows.json"
     file.write_text(content)
     with pytest.raises(Refused, match="does not hold the results"):
-        experiments.load_json(file)
+        tables.load_json(file)
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(
@@ -185,7 +185,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(Refused, match="No space left"):
-        experiments.save_json(file, {}, [])
+        tables.save_json(file, {}, [])
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
 
@@ -194,8 +194,8 @@ def test_csv_reads_back(model: LanguageModel, tokens: Tensor, tmp_path: Path) ->
     import pandas as pd
 
     rows = experiments.compare(model, tokens, WINDOWS, RECIPES)
-    experiments.save_csv(tmp_path / "rows.csv", rows)
+    tables.save_csv(tmp_path / "rows.csv", rows)
     read = pd.read_csv(tmp_path / "rows.csv")
-    assert tuple(read.columns) == experiments.COLUMNS
+    assert tuple(read.columns) == tables.COLUMNS
     assert read["perplexity"].tolist()[:2] == [row["perplexity"] for row in rows[:2]]
     assert read["error"].tolist()[2] == rows[2]["error"]

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 from tests.page import Visit, browser, served
 from tests.test_page_server import DEFAULT, call
 from wanda_core.__main__ import main
-from wanda_core.sweep import reach
+from wanda_core.budget import reach
 
 pytestmark = pytest.mark.browser
 POCKET = Path(__file__).parents[1] / "assets" / "pocket"

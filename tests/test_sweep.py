@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from wanda_core import Recipe, Refused, load
+from wanda_core.budget import reach
 from wanda_core.models import LanguageModel
 from wanda_core.points import DENSE, Calibration, Point
 from wanda_core.prune import prune
-from wanda_core.sweep import Axes, reach, share_differing, sweep
+from wanda_core.sweep import Axes, share_differing, sweep
 
 WINDOWS = torch.randint(256, (3, 24), generator=torch.Generator().manual_seed(2))
 

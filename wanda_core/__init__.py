@@ -29,7 +29,7 @@ _HOME = {
     "write": "generation",
     "zero_shot": "zeroshot",
     "compare": "experiments",
-    "table": "experiments",
+    "table": "tables",
     "load_masks": "export",
     "load_packed": "packed_file",
     "pack": "packed",

@@ -39,7 +39,7 @@ def model_card(
     """The card of a pruned model.
 
     Args:
-        rows: of `experiments.COLUMNS`, measured on this model; those of other recipes are shown beside its own.
+        rows: of `tables.COLUMNS`, measured on this model; those of other recipes are shown beside its own.
         protocol: how the rows were measured; None where there are none.
         packed: the export holds the weights without their zeros.
     """

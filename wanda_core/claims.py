@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from wanda_core.points import DENSE, Calibration, Point, Row
+from wanda_core.points import DENSE, Calibration, Point
 from wanda_core.recipe import Recipe
+from wanda_core.tables import Row
 
 WANDA = "Sun et al., arXiv 2306.11695, from the authors' repository; LLaMA-2-7B at length 4096"
 OWL = "Yin et al., arXiv 2310.05175; LLaMA-7B"

@@ -83,7 +83,7 @@ def export(
         tokens: the calibration windows that made the pruning.
         calibration: how they were drawn; goes into `recipe.json`.
         packed: write the weights without their zeros, for `load_packed`, instead of for plain transformers.
-        rows: perplexities for the model card, of `experiments.COLUMNS`, and `protocol`, how they were measured.
+        rows: perplexities for the model card, of `tables.COLUMNS`, and `protocol`, how they were measured.
 
     Raises:
         Refused: the folder exists, the disk is full, or what was written is not what was meant; nothing is left behind.

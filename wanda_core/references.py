@@ -14,7 +14,8 @@ from wanda_core.calibration import encode, evaluation_windows
 from wanda_core.evaluation import perplexity
 from wanda_core.layers import Anatomy
 from wanda_core.models import LanguageModel
-from wanda_core.points import DENSE, Row, blank
+from wanda_core.points import DENSE, blank
+from wanda_core.tables import Row
 
 LARGEST = 127
 OnProgress = Callable[[float, str], None]

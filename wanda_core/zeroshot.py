@@ -9,11 +9,13 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wanda_core.errors import Refused, Stopped
-from wanda_core.models import LanguageModel
-from wanda_core.pruning import Pruning
+
+if TYPE_CHECKING:  # the page lists the tasks before torch is there
+    from wanda_core.models import LanguageModel
+    from wanda_core.pruning import Pruning
 
 TASKS = {
     "boolq": "super_glue/boolq",

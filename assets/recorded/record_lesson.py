@@ -13,7 +13,8 @@ from pathlib import Path
 from assets.recorded.record import NAME, SHAPE, texts_of
 from components.words import point
 from wanda_core import calibration, experiments, models
-from wanda_core.points import Calibration, Measurement, Point
+from wanda_core.measurement import Measurement
+from wanda_core.points import Calibration, Point
 from wanda_core.recipe import Recipe
 
 LENGTH = SHAPE[1]

@@ -17,7 +17,7 @@ from torch import Tensor
 from assets.recorded.record import NAME, SHAPE, texts_of
 from components.settings import ASSETS
 from components.words import point as named
-from wanda_core import calibration, claims, experiments, models
+from wanda_core import calibration, claims, experiments, models, tables
 from wanda_core.files import write_whole
 from wanda_core.points import Calibration
 from wanda_core.sweep import Axes, sweep
@@ -80,12 +80,12 @@ def main() -> None:
     for measured in sweep(model, windows, points, draw, known=known):
         rows.append(measured.row)
         print(named(measured.row), measured.row["samples"], measured.row["perplexity"], flush=True)
-        write_whole(file, experiments.to_json(protocol, rows))
+        write_whole(file, tables.to_json(protocol, rows))
 
 
 def _measured_alike(file: Path, protocol: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of a recorded sweep under the same protocol, but for the day and the windows, which rows name."""
-    then, rows = experiments.load_json(file)
+    then, rows = tables.load_json(file)
     own = ("date", "samples", "calibration_sha256", "micro_batch")
     alike = all(then[key] == protocol[key] for key in protocol if key not in own)
     return rows if alike else []

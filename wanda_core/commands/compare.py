@@ -49,7 +49,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from wanda_core import calibration, experiments
+    from wanda_core import calibration, experiments, tables
     from wanda_core.recipe import Recipe
 
     sparsities = options.sparsities or ([] if options.patterns else ["0.5"])
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
     if options.resume and not options.json:
         raise Refused("--resume goes with --json FILE, the results to go on from")
     refuse_unwritable(options.json, options.csv)
-    kept = experiments.load_json(options.json) if options.resume and options.json.exists() else None
+    kept = tables.load_json(options.json) if options.resume and options.json.exists() else None
 
     if options.windows is not None and options.windows < 1:
         raise Refused("--windows must be a whole number, 1 or more")
@@ -103,9 +103,9 @@ def run(options: argparse.Namespace) -> None:
         rows.append(row)
         if options.json:
             # An earlier point stays in the file until it is measured anew, so that nothing is lost by stopping.
-            experiments.save_json(options.json, protocol, rows + experiments.not_among(rows, known))
+            tables.save_json(options.json, protocol, rows + experiments.not_among(rows, known))
         if options.csv:
-            experiments.save_csv(options.csv, rows)
+            tables.save_csv(options.csv, rows)
 
     with Bar() as bar:
         experiments.compare(model, tokens, windows, recipes, known=known, on_row=keep, on_progress=bar)
@@ -132,7 +132,7 @@ def _number(text: str) -> float:
 
 
 def _print_rows(rows: list[dict[str, Any]], protocol: dict[str, Any]) -> None:
-    from wanda_core.experiments import table
+    from wanda_core.tables import table
 
     shown = table(rows)
     shown["times dense"] = shown["perplexity"] / rows[0]["perplexity"] if rows[0]["perplexity"] else None
