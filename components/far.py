@@ -16,7 +16,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from components import far_tables, figures, follow, status
-from components.far_check import check_claims, check_sweep, saved_sweep
+from components.far_check import check_claims, check_ends, check_sweep, saved_sweep
 from components.settings import ASSETS, LIMITS
 from components.store import Store
 from components.sweeping import TEXT_NAMES, Swept
@@ -43,6 +43,7 @@ class FarView:
 
     inputs: list[gr.components.Component]
     sweep: gr.Button
+    ends: gr.Button
     claims: gr.Button
     stop: gr.Button
     stop_claims: gr.Button
@@ -120,6 +121,7 @@ def build() -> FarView:
         elem_id="budget",
     )
     reach = gr.HTML(far_tables.reach(first, BUDGET), elem_id="reach")
+    ends = gr.Button("Measure where the budget ends", elem_id="measure-ends")
     curves = gr.Plot(values[1], show_label=False, container=False, elem_id="sweep-chart")
     sensitivity = gr.Plot(
         values[2]["value"], visible=False, show_label=False, container=False, elem_id="sensitivity-chart"
@@ -142,6 +144,7 @@ def build() -> FarView:
     return FarView(
         [sparsities, patterns, int8, samples, seeds, texts, smaller],
         sweep,
+        ends,
         claims,
         stop,
         stop_claims,
@@ -173,6 +176,17 @@ def connect(worker: Worker, view: FarView, panel_inputs: Sequence[Any], sources:
     )
     follow.on_click(
         worker,
+        run=view.ends,
+        stop=view.stop,
+        status_line=view.status_line,
+        inputs=[view.key, view.budget],
+        outputs=outputs,
+        make_job=lambda key, percent: check_ends(_swept(key), _budget(percent)),
+        update=update,
+        api_name="ends",
+    )
+    follow.on_click(
+        worker,
         run=view.claims,
         stop=view.stop_claims,
         status_line=view.claims_status,
@@ -185,9 +199,7 @@ def connect(worker: Worker, view: FarView, panel_inputs: Sequence[Any], sources:
 
     def reach(key: object, percent: object) -> str:
         try:
-            if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 < percent <= 1000:
-                raise Refused("the budget is a number of per cent, 1 to 200")
-            return far_tables.reach(_swept(key), float(percent))
+            return far_tables.reach(_swept(key), _budget(percent))
         except Refused as error:
             return status.failed(str(error))
 
@@ -243,6 +255,12 @@ def _swept(key: object) -> Swept:
     if swept is None:
         raise Refused("these results are no longer kept: sweep again, or open the saved file")
     return swept
+
+
+def _budget(percent: object) -> float:
+    if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 < percent <= 1000:
+        raise Refused("the budget is a number of per cent, 1 to 200")
+    return float(percent)
 
 
 def _files(swept: Swept, key: str) -> tuple[str, str]:

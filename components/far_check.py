@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from components import far_tables
 from components.job import Setup, check_panel, check_source, whole
 from components.settings import LIMITS
 from components.sweeping import TEXT_NAMES, Sweep, Swept
@@ -91,6 +92,29 @@ def check_claims(sources: Sequence[str], source: object, *panel: object) -> Swee
     calibration = Calibration(max(2, setup.samples), setup.calibration, setup.seed)
     setup = replace(setup, samples=calibration.samples)
     return Sweep(setup, tuple(claims.points(calibration)), int8=False, smaller="")
+
+
+def check_ends(swept: Swept, percent: float) -> Sweep:
+    """The sweep that was shown, and for every method the whole per cent below which the budget ends.
+
+    Raises:
+        Refused: it was not measured here, or every end is a measured point.
+    """
+    from wanda_core.points import DENSE, Point
+    from wanda_core.sweep import cheapest_first
+
+    if swept.asked is None:
+        raise Refused("what is shown was not measured here: press Sweep first, then this")
+    points = [point for point in swept.asked.points if point.recipe]
+    more = []
+    for method, end in far_tables.ends(swept, percent).items():
+        own = next(p for p in points if p.recipe.method == method and p.recipe.pattern == "unstructured")
+        below = Point(replace(own.recipe, sparsity=int(100 * end.sparsity) / 100), own.calibration)
+        if not end.measured and below.recipe.sparsity and below not in points:
+            more.append(below)
+    if not more:
+        raise Refused("there is nothing between: every method ends at a measured point, or within 1% of one")
+    return replace(swept.asked, points=(DENSE, *cheapest_first([*points, *more])))
 
 
 def saved_sweep(file: object) -> Swept:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.results import protocol_note
 from components.sweeping import Swept
 from components.words import duration, is_reference, name, number, point, times
+
+if TYPE_CHECKING:
+    from wanda_core.budget import Reach
 
 Row = dict[str, Any]
 
@@ -34,13 +37,11 @@ def label(swept: Swept) -> str:
     return said + protocol_note(protocol, swept.origin != "here")
 
 
-def reach(swept: Swept, percent: float) -> str:
-    """The highest sparsity of every method within the budget."""
+def ends(swept: Swept, percent: float) -> dict[str, Reach]:
+    """The highest sparsity of every method within the budget; empty without the dense model's perplexity."""
     from wanda_core.budget import reach
 
-    dense = next((row["perplexity"] for row in swept.rows if row["method"] == "dense"), None)
-    if not dense:
-        return "<p class='hint'>The dense model comes first.</p>"
+    dense = _dense(swept.rows)
     points: dict[str, list[tuple[float, float]]] = {}
     for row in of_first_calibration(swept.rows):
         if not is_reference(row) and row["pattern"] == "unstructured":
@@ -48,11 +49,18 @@ def reach(swept: Swept, percent: float) -> str:
             value = math.inf if row["perplexity"] is None else row["perplexity"]
             reached = row["sparsity"] if row["sparsity_reached"] is None else row["sparsity_reached"]
             points.setdefault(row["method"], []).append((reached, value))
-    if not points:
+    return {method: reach(own, dense, percent / 100) for method, own in points.items()} if dense else {}
+
+
+def reach(swept: Swept, percent: float) -> str:
+    """The highest sparsity of every method within the budget, in words and a table."""
+    dense, found = _dense(swept.rows), ends(swept, percent)
+    if not dense:
+        return "<p class='hint'>The dense model comes first.</p>"
+    if not found:
         return "<p class='hint'>A budget needs points of unstructured sparsity.</p>"
     body = ""
-    for method, own in points.items():
-        far = reach(own, dense, percent / 100)
+    for method, far in found.items():
         if far.sparsity == 0:
             how = "not even the lowest measured one"
         elif far.beyond:
@@ -72,7 +80,7 @@ def reach(swept: Swept, percent: float) -> str:
 
 def rows(swept: Swept) -> str:
     """Every measured point, folded."""
-    dense = next((row["perplexity"] for row in swept.rows if row["method"] == "dense"), None)
+    dense = _dense(swept.rows)
     several = has_sensitivity(swept.rows)
     head = ["Point", "Perplexity", "Times dense", "Windows", "Seed", "Time"]
     if several:
@@ -170,6 +178,11 @@ def tidy(rows: Sequence[Row]) -> list[Row]:
     if has_sensitivity(rows):
         return list(rows)
     return [{key: value for key, value in row.items() if key not in SWEPT} for row in rows]
+
+
+def _dense(rows: Sequence[Row]) -> float | None:
+    """The dense model's perplexity, where it is there."""
+    return next((row["perplexity"] for row in rows if row["method"] == "dense"), None)
 
 
 def _calibration(row: Row) -> tuple[Any, ...]:

@@ -27,6 +27,8 @@ class Swept:
     """Points asked for, the dense model among them."""
     origin: str = "here"
     """`here`, `recorded` or `saved`."""
+    asked: Sweep | None = None
+    """The job that measures it here."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Sweep(Job):
         subjects: dict[Calibration, Subject | Refused] = {}
 
         def subject_of(calibration: Calibration | None) -> Subject:
-            calibration = calibration or points[1].calibration
+            if calibration is None:
+                return subject
             if calibration not in subjects:
                 drawn = {"samples": calibration.samples, "seed": calibration.seed}
                 setup = replace(self.setup, calibration=calibration.text, **drawn)
@@ -67,6 +70,16 @@ class Sweep(Job):
                 raise subjects[calibration]
             return subjects[calibration]
 
+        def first_subject() -> Subject:
+            """Of the first calibration whose text can be had: model and evaluation are the same under all."""
+            refusals = []
+            for calibration in dict.fromkeys(point.calibration for point in points if point.calibration):
+                try:
+                    return subject_of(calibration)
+                except Refused as error:
+                    refusals.append(error)
+            raise refusals[0]
+
         def kept(point: Point) -> Any:
             try:
                 return kept_pruning(subject_of(point.calibration), point.recipe)
@@ -74,8 +87,8 @@ class Sweep(Job):
                 return None
 
         put(Progress("Loading the model and the texts", 0.0))
-        subject = subject_of(None)
-        swept = Swept(subject.protocol, [], len(points) + self.int8 + bool(self.smaller))
+        subject = first_subject()
+        swept = Swept(subject.protocol, [], len(points) + self.int8 + bool(self.smaller), asked=self)
 
         def on_progress(doing: str, share: float, where: str) -> None:
             nonlocal last

@@ -83,6 +83,20 @@ def test_a_sweep_its_budget_and_its_files(visit: Visit, tmp_path: Path) -> None:
         assert f"{found.sparsity:.0%}" in row
         assert ("interpolated" in row) == (not found.measured)
 
+    ends = {}
+    for method in ("magnitude", "wanda"):
+        own = [(r["sparsity_reached"], r["perplexity"]) for r in content["rows"] if r["method"] == method]
+        if not (end := reach(own, dense, 1.5)).measured:
+            ends[method] = int(100 * end.sparsity) / 100
+    assert ends  # else this test shows nothing
+    visit.page.click("#measure-ends")
+    visit.page.wait_for_selector(f"#sweep-label :text('{11 + len(ends)} of {11 + len(ends)} points')")
+    visit.page.wait_for_selector("#sweep-status :text('Done in')")
+    rows = json.loads(saved(visit, "json", tmp_path).read_text())["rows"]
+    measured = {(row["method"], row["sparsity"]): row["perplexity"] for row in rows}
+    for method, sparsity in ends.items():
+        assert measured[method, sparsity] <= 2.5 * dense * 1.02  # the curve bends upwards
+
 
 def test_page_and_command_line_measure_the_same(visit: Visit, tmp_path: Path) -> None:
     swept(visit)
@@ -117,7 +131,7 @@ def test_several_calibrations_and_a_text_that_cannot_be_had(visit: Visit) -> Non
         visit.page.get_by_label(f"{percent}%", exact=True).uncheck()
     visit.page.get_by_text("How much does the calibration matter?").click()
     visit.page.get_by_label("Calibration windows").last.fill("1, 4")
-    for text in ("Stories", "Random tokens", "WikiText-2"):
+    for text in ("WikiText-2", "Stories", "Random tokens"):
         visit.page.locator("#sensitivity").get_by_label(text, exact=True).check()
     swept(visit)
     visit.page.wait_for_selector("#sensitivity-chart .js-plotly-plot")
@@ -126,6 +140,11 @@ def test_several_calibrations_and_a_text_that_cannot_be_had(visit: Visit) -> Non
     assert table.count("Random tokens") == 2
     assert "the Hub cannot be reached" in table
     assert "0.0%" in table  # the first calibration's masks are its own
+
+
+def test_what_was_not_measured_here_has_no_ends_to_measure(visit: Visit) -> None:
+    visit.page.click("#measure-ends")
+    visit.page.wait_for_selector("#sweep-status :text('was not measured here')")
 
 
 def test_a_saved_sweep_opens_without_its_model(visit: Visit, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def sweep(
 
     Args:
         windows: evaluation windows, int64 (windows, length).
-        points: of `Axes.points`. Masks are compared with those of the first calibration.
+        points: of `Axes.points`. Masks are compared with those of the first calibration measured.
         draw: gives a calibration's windows; asked once for those that come together.
         known: rows of an earlier sweep under the same protocol; those that succeeded are not measured again.
         kept: a point's earlier pruning: then evaluation alone runs.
@@ -100,7 +100,6 @@ def sweep(
     """
     done = {name_of(row): row for row in known if row["error"] is None}
     measurement = Measurement(model, windows, draw, kept=kept, on_progress=on_progress, stop=stop)
-    first = next((point.calibration for point in points if point.calibration), None)
     references: dict[Recipe, Pruning] = {}
     for measured in measurement.measure(points, lambda point: done.get(name_of(_blank(point)))):
         point = measured.point
@@ -108,10 +107,7 @@ def sweep(
         differ, pruning = None, measured.pruning or (kept(point) if point.recipe else None)
         if pruning is not None:
             recipe = replace(pruning.recipe, seed=0)
-            if point.calibration == first:
-                references[recipe] = pruning
-            if recipe in references:
-                differ = share_differing(references[recipe], pruning)
+            differ = share_differing(references.setdefault(recipe, pruning), pruning)
         text = point.calibration and point.calibration.text
         yield replace(measured, row=measured.row | {"calibration": text, "masks_differ": differ})
 

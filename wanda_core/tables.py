@@ -32,7 +32,7 @@ COLUMNS = (
 )
 SWEPT = ("calibration", "masks_differ")
 """What a sweep adds to a row: the text it was calibrated on, and the share of the weights whose fate is
-another than under the sweep's first calibration (None: not known)."""
+another than under the first calibration measured (None: not known)."""
 Row = dict[str, Any]
 
 
