@@ -102,6 +102,20 @@ def test_a_point_that_fails_leaves_its_reason(model: LanguageModel, tokens: Tens
     assert all(tuple(row) == tables.COLUMNS for row in rows)
 
 
+def test_an_update_that_diverges_leaves_its_reason_and_the_others_go_on(
+    model: LanguageModel, tokens: Tensor
+) -> None:
+    up, last = model.anatomy.layers[-2:]
+    up.weight.mul_(1e20)  # norms of what comes out are still float32, their products are not
+    recipes = [Recipe(method="sparsegpt"), Recipe(method="wanda+admm"), Recipe(sparsity=0.3)]
+    rows = experiments.compare(model, tokens, WINDOWS, recipes)
+    assert f"sparsegpt gives NaN or infinite weights in {last.name}" in rows[1]["error"]
+    assert f"{last.name}: its Gram matrix cannot be factorised" in rows[2]["error"]
+    assert rows[1]["perplexity"] is rows[2]["perplexity"] is None
+    assert rows[0]["error"] is rows[3]["error"] is None
+    assert math.isfinite(rows[3]["perplexity"])
+
+
 def test_stopped_between_points(model: LanguageModel, tokens: Tensor) -> None:
     stop, rows = threading.Event(), []
 

@@ -167,7 +167,11 @@ class AdmmFactor:
 
     @classmethod
     def of(cls, gram: Tensor) -> AdmmFactor:
-        """From a Gram matrix, float32 (in_features, in_features); it is written to."""
+        """From a Gram matrix, float32 (in_features, in_features); it is written to.
+
+        Raises:
+            Refused: it holds values beyond float32. (With inputs of norm 1 and the penalty, any other is definite.)
+        """
         norms = gram.diagonal().clamp_min(0).sqrt()
         norms[norms == 0] = 1
         gram /= norms
@@ -175,7 +179,10 @@ class AdmmFactor:
         diagonal = gram.diagonal()
         diagonal += ADMM_DAMPING * diagonal.mean()
         with_penalty = gram + torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        return cls(norms, gram, torch.cholesky_inverse(torch.linalg.cholesky(with_penalty)))
+        lower, failed = torch.linalg.cholesky_ex(with_penalty)
+        if failed:
+            raise Refused("its Gram matrix cannot be factorised: the inputs are too large for float32")
+        return cls(norms, gram, torch.cholesky_inverse(lower))
 
     note = ""
 
