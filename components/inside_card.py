@@ -88,8 +88,8 @@ def _recipes(look: Look, one: Any, two: Any, percent: Any, pattern: Any, group: 
     Raises:
         Refused: a value is wrong.
     """
-    if not isinstance(pattern, str) or group not in GROUPS:
-        raise Refused("choose pattern and group from their lists")
+    if not all(isinstance(value, str) for value in (one, two, pattern, group)) or group not in GROUPS:
+        raise Refused("choose methods, pattern and group from their lists")
     free = pattern == "unstructured"
     sparsity = round(finite("Preview sparsity", percent) / 100, 6) if free else None
     chosen = None if group == "own" or not free else group
@@ -222,6 +222,6 @@ def _arithmetic(picked: Any, recipes: tuple[Recipe, Recipe], names: list[str]) -
 
 
 def finite(what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
         raise Refused(f"{what} must be a number")
     return value

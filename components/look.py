@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -54,6 +55,9 @@ class Look:
 _looks: Store[Look] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
 _scored: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
 """Scores of the layers that were opened last: the same for every place of the slider."""
+
+_sides: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
+"""What the methods make of them: the same for every weight that is looked at."""
 
 _layers: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
 """The layers themselves, found to hold only numbers."""
@@ -195,8 +199,6 @@ def open_layer(look: Look, name: object, recipes: tuple[Recipe, Recipe]) -> Open
     Raises:
         Refused: no such layer, or a recipe does not fit it.
     """
-    from wanda_core.inspection import Side, choose_masks
-
     if not any(summary.name == name for summary in look.layers):
         raise Refused("choose a layer from the list")
     if name not in look.norms:
@@ -207,17 +209,24 @@ def open_layer(look: Look, name: object, recipes: tuple[Recipe, Recipe]) -> Open
     kept = [kept_pruning(look, recipe) for recipe in recipes]
     kept = [pruning if pruning is not None and name in pruning.masks else None for pruning in kept]
     layers = [_opened(look, name, recipe, pruning) for recipe, pruning in zip(recipes, kept, strict=True)]
-    scored = [
-        _score(look, layer, recipe, pruning is not None)
-        for layer, recipe, pruning in zip(layers, recipes, kept, strict=True)
-    ]
-    free = [i for i in range(2) if kept[i] is None]
-    masks = {i: kept[i].masks[name].unpack() for i in range(2) if i not in free}
-    if free:
-        chosen = choose_masks(layers[free[0]], [scored[i] for i in free], [recipes[i] for i in free])
-        masks.update(zip(free, chosen, strict=True))
-    sides = tuple(Side(recipes[i], scored[i], masks[i]) for i in range(2))
+    # A thread each: selection is bound by memory, not by Python.
+    with ThreadPoolExecutor(2) as pool:
+        sides = tuple(pool.map(lambda *each: _side(look, *each), layers, recipes, kept))
     return Opened(layers[_speaks(recipes)], sides, tuple(pruning is not None for pruning in kept))
+
+
+def _side(look: Look, layer: Any, recipe: Recipe, pruning: Any | None) -> Any:
+    from wanda_core.inspection import Side, choose_mask
+
+    own = pruning is not None
+    key = (look.key(recipe), own, layer.name)
+    side = _sides.get(key)
+    if side is None:
+        scored = _score(look, layer, recipe, own)
+        mask = pruning.masks[layer.name].unpack() if own else choose_mask(layer, scored, recipe)
+        side = Side(recipe, scored, mask)
+        _sides.put(key, side, scored.nbytes + mask.nbytes)
+    return side
 
 
 def _speaks(recipes: tuple[Recipe, Recipe]) -> int:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from components import figures, figures_layer, figures_map, lesson
+from components import figures, figures_layer, figures_map, inside, lesson, look
 from components.inside_card import boundary, window_around
 from tests import oracle
 from tests.conftest import tiny
@@ -22,7 +24,7 @@ from wanda_core.inspection import (
     Agreement,
     OpenLayer,
     Side,
-    choose_masks,
+    choose_mask,
     outlier_inputs,
     row_losses,
     scattered,
@@ -53,7 +55,7 @@ def random_layer(rows: int = 40, columns: int = 64) -> OpenLayer:
 def decided(layer: OpenLayer, settings: dict[str, Any], methods: tuple = ("magnitude", "wanda")) -> tuple:
     recipes = [Recipe(method=method, **settings) for method in methods]
     scored = [score_layer(layer, recipe.method, 0) for recipe in recipes]
-    masks = choose_masks(layer, scored, recipes)
+    masks = [choose_mask(layer, *each) for each in zip(scored, recipes, strict=True)]
     return tuple(Side(r, s, m) for r, s, m in zip(recipes, scored, masks, strict=True))
 
 
@@ -253,3 +255,37 @@ def test_the_lesson_refuses_what_is_no_number(cell: Any) -> None:
     for wrong in (None, [], table[:2], [row[:3] for row in table], "x"):
         with pytest.raises(Refused, match="must have"):
             lesson.numbers("Weights", wrong, lesson.ROWS, lesson.COLUMNS)
+
+
+HOSTILE = [
+    (0, "../../etc/passwd"),
+    (0, {"a": 1}),
+    (1, "no.such.layer"),
+    (1, ["x"]),
+    (2, "no method"),
+    (2, []),
+    (3, 7),
+    (4, math.nan),
+    (4, 10**400),
+    (4, -1),
+    (4, "50"),
+    (5, "9:4"),
+    (5, 5),
+    (6, "everything"),
+    (6, []),
+    (7, math.inf),
+    (7, True),
+    (8, 10**400),
+    (8, None),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), HOSTILE)
+def test_a_wrong_setting_of_the_card_is_refused_in_a_sentence(place: int, value: Any) -> None:
+    layer = next(iter(look.recorded().norms))
+    settings = [look.RECORDED_KEY, layer, "magnitude", "wanda", 50, "unstructured", "own", 20, 40, False]
+    assert "failed" not in inside.redraw(*settings)[0]
+    settings[place] = value
+    said, *rest = inside.redraw(*settings)
+    assert "failed" in said
+    assert all(value == gr.skip() for value in rest)

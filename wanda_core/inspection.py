@@ -6,8 +6,6 @@ masks are those of a walk on the same statistics. A large layer's pictures are d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -116,12 +114,6 @@ def choose_mask(layer: OpenLayer, scored: Scored, recipe: Recipe) -> Tensor:
     return choose(scored.scores, recipe.parsed_pattern, recipe.sparsity, recipe.group)
 
 
-def choose_masks(layer: OpenLayer, scored: Sequence[Scored], recipes: Sequence[Recipe]) -> list[Tensor]:
-    """`choose_mask` for several methods at once, each in a thread: selection is bound by memory, not by Python."""
-    with ThreadPoolExecutor(len(recipes)) as pool:
-        return list(pool.map(lambda pair: choose_mask(layer, *pair), zip(scored, recipes, strict=True)))
-
-
 @dataclass(frozen=True, eq=False)
 class Side:
     """What one method makes of a layer."""
@@ -150,7 +142,7 @@ class Side:
         if group == "output":
             best = _highest(scores[rows], mask[rows], 1).unsqueeze(1)
         elif group == "input":
-            best = _highest(scores[:, columns], mask[:, columns], 0).unsqueeze(0)
+            best = self.column_thresholds[columns].unsqueeze(0)
         else:
             best = self.layer_threshold
         return np.broadcast_to(best.numpy(), shape)
@@ -166,12 +158,16 @@ class Side:
             return _highest(scores[r, at], mask[r, at], 1).numpy()
         if self.recipe.group == "layer":
             return np.repeat(self.layer_threshold.numpy()[0], len(rows))
-        by_rows = self.recipe.group == "output"
-        groups, where = np.unique(rows if by_rows else columns, return_inverse=True)
+        if self.recipe.group == "input":
+            return self.column_thresholds.numpy()[columns]
+        groups, where = np.unique(rows, return_inverse=True)
         picked = torch.from_numpy(groups)
-        if by_rows:
-            return _highest(scores[picked], mask[picked], 1).numpy()[where]
-        return _highest(scores[:, picked], mask[:, picked], 0).numpy()[where]
+        return _highest(scores[picked], mask[picked], 1).numpy()[where]
+
+    @cached_property
+    def column_thresholds(self) -> Tensor:
+        """The highest score that goes in every input column, float32, (in_features,)."""
+        return _highest(self.scored.scores, self.mask, 0)
 
     @cached_property
     def layer_threshold(self) -> Tensor:
