@@ -71,15 +71,20 @@ def server_memory(address: str) -> int:
     raise AssertionError(f"no process serves {address}")
 
 
-@contextmanager
-def browser() -> Iterator[Browser]:
-    """Chromium, unable to look up any name."""
+def chromium_path() -> str:
+    """Where Chromium is; skips the test on a machine without."""
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     if executable is None:
         pytest.skip("no Chromium on this machine")
+    return executable
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Chromium, unable to look up any name."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path=executable,
+            executable_path=chromium_path(),
             args=[
                 "--no-sandbox",
                 "--disable-gpu",
