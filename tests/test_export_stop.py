@@ -42,9 +42,15 @@ def test_stop_at_any_place_leaves_nothing(
     (tmp_path / "whole").mkdir()
     never = SetAt(float("inf"))
     module.export(model, pruning, tokens, {}, tmp_path / "whole" / "out", kind=kind, stop=never)
-    # A look before each layer or tensor that is applied or packed, written, unpacked and compared.
+    # A look before each layer that is applied, packed or unpacked, each tensor (here of one piece) that is written and
+    # each that is compared; and at the end.
     layers, tensors = len(model.anatomy.layers), len(before)
-    assert never.looks >= (layers if kind == "masks" else 2 * layers + 2 * tensors)
+    looks = {
+        "masks": 0,
+        "folder": 2 * layers + 2 * tensors,
+        "packed": 4 * layers + (tensors + layers) + tensors,  # a packed layer is two tensors
+    }
+    assert never.looks == looks[kind] + layers + 1
     for nth in range(1, never.looks + 1):
         with pytest.raises(Stopped):
             module.export(model, pruning, tokens, {}, tmp_path / "out", kind=kind, stop=SetAt(nth))

@@ -127,6 +127,14 @@ def test_ties_dtype_and_config_of_an_export(model: LanguageModel, tokens: Tensor
     assert (again.get_output_embeddings().weight is again.get_input_embeddings().weight) == tied
 
 
+def test_a_source_that_names_no_class(llama_folder: Path, tokens: Tensor, tmp_path: Path) -> None:
+    """As a GGUF file."""
+    model = load(str(llama_folder))
+    model.network.config.architectures = None
+    export(model, prune(model.anatomy, tokens, Recipe()), tokens, {}, tmp_path / "out", kind="packed")
+    assert isinstance(load_packed(str(tmp_path / "out")), type(model.network))
+
+
 def test_large_models_come_in_shards(
     llama_folder: Path, tokens: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

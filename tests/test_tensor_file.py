@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -33,6 +34,11 @@ def test_every_dtype_and_layout_comes_back(dtype: torch.dtype, tmp_path: Path) -
         assert found[name].equal(tensor), name
     with safe_open(tmp_path / "file", framework="pt") as file:
         assert file.metadata() == {"format": "pt"}
+    content = (tmp_path / "file").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    for name, entry in json.loads(content[8 : 8 + length]).items():
+        if name in tensors:  # a reader maps the file: a tensor must lie where its elements may
+            assert (8 + length + entry["data_offsets"][0]) % tensors[name].element_size() == 0, name
 
 
 def test_stop_in_the_middle_of_a_tensor(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def save_weights(network: PreTrainedModel, folder: Path, stop: threading.Event |
 
 
 def _save_config(network: PreTrainedModel, folder: Path) -> None:
-    """Write the configuration, with the class and the dtype that the weights now have.
+    """Write the configuration, with the class that reads the weights.
 
     What a source says of its compression is no longer true, and vLLM refuses a config with a sparsity entry.
     """
@@ -159,10 +159,7 @@ def _save_config(network: PreTrainedModel, folder: Path) -> None:
     content = json.loads(config.read_text(encoding="utf-8"))
     for key in ("sparsity_config", "compression_config", "quantization_config"):
         content.pop(key, None)
-    content |= {
-        "architectures": [type(network).__name__],
-        "dtype": str(network.dtype).removeprefix("torch."),
-    }
+    content["architectures"] = [type(network).__name__]  # a GGUF file has none
     config.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

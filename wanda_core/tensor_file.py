@@ -67,7 +67,7 @@ def write_tensors(
 
 def as_bytes(tensor: Tensor) -> Tensor:
     """A tensor's bytes in row order, uint8 (bytes,), on the CPU."""
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return tensor.detach().cpu().reshape(-1).view(torch.uint8)
 
 
 def check_stop(stop: threading.Event | None) -> None:
