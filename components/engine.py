@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
 
@@ -17,6 +17,8 @@ from wanda_core.errors import Refused, Stopped
 ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
 ZERO_GPU_SECONDS = 120
 """What an anonymous visitor has in a day."""
+HEARTBEAT = 0.5
+"""Seconds without news after which a job's last progress is told again, so that whoever follows can stop it."""
 
 
 @dataclass
@@ -101,8 +103,17 @@ def carry_out(job: Job) -> Iterator[Event]:
 
     thread = threading.Thread(target=work, name="work")
     thread.start()
+    latest = Progress("Starting", 0.0)
     try:
-        while (event := events.get()) is not None:
+        while True:
+            try:
+                event = events.get(timeout=HEARTBEAT)
+            except Empty:
+                event = latest  # once more: whoever waits for an event cannot close the generator
+            if event is None:
+                return
+            if isinstance(event, Progress):
+                latest = event
             yield event
     finally:
         stop.set()

@@ -244,7 +244,7 @@ def _build_push(file: gr.State) -> None:
     with gr.Row():
         repo = gr.Textbox(label="Push to the Hub as", placeholder="owner/name", elem_id="push-name")
         push = gr.Button("Push", elem_id="push")
-    result = gr.HTML(status.ready("Sign in, export a folder, then push it as a new private model."))
+    result = gr.HTML(status.ready("Sign in, export, then push it as a new private model."))
 
     def upload(exported: str | None, repo: str, token: gr.OAuthToken | None) -> str:
         from wanda_core import hub
@@ -253,7 +253,7 @@ def _build_push(file: gr.State) -> None:
             if token is None:
                 raise Refused("sign in first")
             if not exported or not exported.endswith(".zip") or not Path(exported).is_file():
-                raise Refused("export a folder or the packed model first")
+                raise Refused("export first")
             hub.check_name(repo)
             with tempfile.TemporaryDirectory() as folder:
                 with zipfile.ZipFile(exported) as archive:

@@ -23,7 +23,7 @@ TOKENS = (1, 16, 128)
 KINDS = {
     "folder": "Model folder: loads anywhere, zeros stored as zeros",
     "packed": "Packed: without the zeros, for wanda_core.load_packed",
-    "masks": "Masks alone: one bit for every weight",
+    "masks": "Masks alone: one bit for every weight, no weights",
 }
 
 
@@ -139,12 +139,14 @@ class Export(Job):
         pruning = pruning_of(subject, self.recipe, put, stop, before=0.05, share=0.6)
         model = Path(self.setup.source).name.removesuffix(".gguf")
         name = f"{model}-{describe(self.recipe).replace(' ', '-').replace(':', 'of')}"
+        if self.kind == "masks":
+            name += "-masks"
         folder = Path(self.cache) / "exports" / secrets.token_hex(16)
         make_room(folder.parent, 2 * size)
         folder.mkdir(parents=True)
         put(Progress("Writing the export and reading it back", 0.7))
         try:
-            holds = self._write(export, subject, pruning, folder, name)
+            holds = self._write(export, subject, pruning, folder, name, stop)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, Refused):  # without the path that it was to have
@@ -154,15 +156,8 @@ class Export(Job):
         put(Exported(str(file), file.stat().st_size, holds, name))
 
     def _write(
-        self, export: Any, subject: Any, pruning: Any, folder: Path, name: str
+        self, export: Any, subject: Any, pruning: Any, folder: Path, name: str, stop: threading.Event
     ) -> list[tuple[str, int]]:
-        if self.kind == "masks":
-            file = folder / f"{name}-masks.safetensors"
-            export.save_masks(pruning.masks, file)
-            masks = export.load_masks(file)
-            if any((masks[key].bits != mask.bits).any() for key, mask in pruning.masks.items()):
-                raise Refused("the masks did not come back as they were written: try again")
-            return [(file.name, file.stat().st_size)]
         drawn = {
             "text": subject.protocol["calibration"],
             "samples": subject.protocol["samples"],
@@ -177,17 +172,33 @@ class Export(Job):
             subject.tokens,
             drawn,
             out,
-            packed=self.kind == "packed",
+            kind=self.kind,
             rows=known_rows(subject, (None, self.recipe)),
             protocol=subject.protocol,
+            stop=stop,
         )
         holds = sorted((file.name, file.stat().st_size) for file in out.iterdir())
-        # Weights do not get smaller by compression worth its time: stored as they are.
-        with zipfile.ZipFile(folder / f"{name}.zip", "w", zipfile.ZIP_STORED) as archive:
-            for file, _ in holds:
-                archive.write(out / file, f"{name}/{file}")
+        zip_up(out, folder / f"{name}.zip", stop)
         shutil.rmtree(out)
         return holds
+
+
+def zip_up(folder: Path, file: Path, stop: threading.Event) -> None:
+    """Put a folder's files into a zip file, under the folder's name.
+
+    Raises:
+        Stopped: `stop` was set.
+    """
+    from wanda_core.tensor_file import PIECE, check_stop
+
+    # Weights do not get smaller by compression worth its time: stored as they are.
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for each in sorted(folder.iterdir()):
+            entry = zipfile.ZipInfo.from_file(each, f"{folder.name}/{each.name}")
+            with each.open("rb") as content, archive.open(entry, "w") as stream:
+                while piece := content.read(PIECE):
+                    check_stop(stop)
+                    stream.write(piece)
 
 
 def make_room(exports: Path, needed: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import operator
 import os
 import subprocess
 from collections.abc import Iterator
@@ -137,7 +138,16 @@ def test_a_disk_that_fills_leaves_nothing(
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
 @pytest.mark.parametrize(
     "step",
-    ["model.network.save_pretrained", "model.tokenizer.save_pretrained", "save_masks", "save_file", "json"],
+    [
+        "network.config",
+        "tokenizer",
+        "save_weights",
+        "save_masks",
+        "write_tensors",
+        "json.dumps",
+        "model_card",
+        "as_bytes",
+    ],
 )
 def test_an_export_that_breaks_off_leaves_nothing(
     llama_model: LanguageModel,
@@ -153,12 +163,10 @@ def test_an_export_that_breaks_off_leaves_nothing(
     def fail(*_args: object, **_options: object) -> None:
         raise error
 
-    if step.startswith("model."):
-        monkeypatch.setattr(getattr(llama_model, step.split(".")[1]), "save_pretrained", fail)
+    if step in ("network.config", "tokenizer"):
+        monkeypatch.setattr(operator.attrgetter(step)(llama_model), "save_pretrained", fail)
     else:
-        monkeypatch.setattr(
-            "wanda_core.export.json.dumps" if step == "json" else f"wanda_core.export.{step}", fail
-        )
+        monkeypatch.setattr(f"wanda_core.export.{step}", fail)
     expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else Refused
     with pytest.raises(expected):
         export(llama_model, pruning, tokens, {}, tmp_path / "out")

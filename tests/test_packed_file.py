@@ -17,8 +17,8 @@ from transformers import AutoModelForCausalLM, MixtralConfig
 
 from tests.conftest import CONFIGS, ROOT, byte_tokenizer, tiny
 from wanda_core import LanguageModel, Recipe, Refused, load, load_packed, take_apart
-from wanda_core.card import FINE_TUNE, source_license
-from wanda_core.export import export
+from wanda_core.card import fine_tune, source_license
+from wanda_core.export import export, save_weights
 from wanda_core.layers import ExpertLayer, Layer
 from wanda_core.models import PACKED
 from wanda_core.packed_file import file_sizes, load_layers
@@ -57,12 +57,12 @@ def test_experts_come_back_and_keep_their_zeros(
 ) -> None:
     pruning = prune(mixture.anatomy, tokens, Recipe(pattern="2:4"))
     out = tmp_path / "out"
-    export(mixture, pruning, tokens, {}, out, packed=packed)
+    export(mixture, pruning, tokens, {}, out, kind="packed" if packed else "folder")
     if packed:
         again = load_packed(out)
     else:
         names = {"FOLDER": str(out)}
-        exec(FINE_TUNE, names)
+        exec(fine_tune("folder"), names)
         again = names["model"]
         again(input_ids=tokens, labels=tokens).loss.backward()
         names["optimizer"].step()
@@ -83,7 +83,7 @@ def test_packed_comes_back_to_the_bit(
 ) -> None:
     pruning = prune(model.anatomy, tokens, recipe)
     out = tmp_path / "out"
-    export(model, pruning, tokens, {}, out, packed=True)
+    export(model, pruning, tokens, {}, out, kind="packed")
     assert not (out / "model.safetensors").exists()
     again = load_packed(out)
     with pruning.applied(model.anatomy):
@@ -107,7 +107,7 @@ def test_packed_comes_back_to_the_bit(
 def test_a_two_four_layer_takes_at_most_057_of_its_bytes(tokens: Tensor, tmp_path: Path) -> None:
     model = load("pocket")
     pruning = prune(model.anatomy, tokens, Recipe(method="magnitude", pattern="2:4"))
-    export(model, pruning, tokens, {}, tmp_path / "out", packed=True)
+    export(model, pruning, tokens, {}, tmp_path / "out", kind="packed")
     with safe_open(tmp_path / "out" / PACKED, framework="np") as file:
         for layer in model.anatomy.layers:
             size = sum(file.get_tensor(f"{layer.name}.{part}").nbytes for part in ("values", "places"))
@@ -127,6 +127,14 @@ def test_ties_dtype_and_config_of_an_export(model: LanguageModel, tokens: Tensor
     assert (again.get_output_embeddings().weight is again.get_input_embeddings().weight) == tied
 
 
+def test_a_source_that_names_no_class(llama_folder: Path, tokens: Tensor, tmp_path: Path) -> None:
+    """As a GGUF file."""
+    model = load(str(llama_folder))
+    model.network.config.architectures = None
+    export(model, prune(model.anatomy, tokens, Recipe()), tokens, {}, tmp_path / "out", kind="packed")
+    assert isinstance(load_packed(str(tmp_path / "out")), type(model.network))
+
+
 def test_large_models_come_in_shards(
     llama_folder: Path, tokens: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,16 +152,15 @@ def test_what_does_not_come_back_is_not_offered(
     """A disk that loses a bit: the zeros of another mask are written."""
     model = load(str(llama_folder))
     pruning = prune(model.anatomy, tokens, Recipe())
-    save = type(model.network).save_pretrained
 
-    def damage(network, folder, **options) -> None:
-        save(network, folder, **options)
+    def damage(network, folder, stop) -> None:
+        save_weights(network, folder, stop)
         file = folder / "model.safetensors"
         content = bytearray(file.read_bytes())
         content[-3] ^= 1
         file.write_bytes(content)
 
-    monkeypatch.setattr(type(model.network), "save_pretrained", damage)
+    monkeypatch.setattr("wanda_core.export.save_weights", damage)
     with pytest.raises(Refused, match="did not come back"):
         export(model, pruning, tokens, {}, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
@@ -186,7 +193,7 @@ def test_the_cards_example_keeps_the_zeros(model: LanguageModel, tokens: Tensor,
     export(model, pruning, tokens, {}, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     code = card.split("```python\n")[1].split("```")[0]
-    assert code.strip() == FINE_TUNE.strip()
+    assert code.strip() == fine_tune("folder").strip()
     assert len([line for line in code.splitlines() if line]) <= 10
     names = {"FOLDER": str(tmp_path / "out")}
     exec(code, names)
@@ -232,7 +239,7 @@ def test_a_damaged_packed_file_is_refused(
     damage: str, llama_folder: Path, tokens: Tensor, tmp_path: Path
 ) -> None:
     model = load(str(llama_folder))
-    export(model, prune(model.anatomy, tokens, Recipe()), tokens, {}, tmp_path / "out", packed=True)
+    export(model, prune(model.anatomy, tokens, Recipe()), tokens, {}, tmp_path / "out", kind="packed")
     file = tmp_path / "out" / PACKED
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-100])
@@ -265,3 +272,6 @@ def test_a_gguf_source_exports_and_loads_anywhere(smollm2_model: LanguageModel, 
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert "quantization_config" not in config
     assert source_license(model) == "apache-2.0"
+    export(model, pruning, tokens, {}, tmp_path / "packed", kind="packed")
+    with torch.no_grad():
+        assert load_packed(tmp_path / "packed")(tokens).logits.equal(torch.load(tmp_path / "logits"))

@@ -109,8 +109,12 @@ def test_a_packed_export_is_the_same_model(visit: Visit, tmp_path: Path) -> None
 
 
 def test_masks_alone(visit: Visit, tmp_path: Path) -> None:
-    masks = load_masks(export(visit, "Masks alone", tmp_path))
+    with zipfile.ZipFile(export(visit, "Masks alone", tmp_path)) as archive:
+        archive.extractall(tmp_path)
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    masks = load_masks(folder / "masks.safetensors")
     assert masks.keys() == {layer.name for layer in load("pocket").anatomy.layers}
+    assert "## Fine-tune and keep the zeros" in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -10,22 +10,34 @@ import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData, model_info
 from huggingface_hub import errors as hub_errors
 
+from wanda_core.methods import METHODS
 from wanda_core.models import PACKED, POCKET, LanguageModel
 from wanda_core.pruning import Pruning
 
-FINE_TUNE = """
+LOADED = {
+    "folder": ("transformers import AutoModelForCausalLM", "AutoModelForCausalLM.from_pretrained(FOLDER)"),
+    "packed": ("wanda_core import load_packed", "load_packed(FOLDER)"),
+    "masks": ("transformers import AutoModelForCausalLM", "AutoModelForCausalLM.from_pretrained(SOURCE)"),
+}
+"""By kind of export: what is imported, and the model. FOLDER is the export, SOURCE the dense model."""
+
+
+def fine_tune(kind: str) -> str:
+    """Ten lines that fine-tune an export and keep its zeros. Tests run them."""
+    imported, model = LOADED[kind]
+    return f"""
 import torch
-from transformers import AutoModelForCausalLM
+from {imported}
 from wanda_core import load_masks, take_apart
 
-model, masks = AutoModelForCausalLM.from_pretrained(FOLDER), load_masks(FOLDER + "/masks.safetensors")
-for layer in take_apart(model).layers:
+model, masks = {model}, load_masks(FOLDER + "/masks.safetensors")
+for layer in (layer for layer in take_apart(model).layers if layer.name in masks):
     mask, keep = masks[layer.name].unpack(), torch.ones_like(layer.parameter, dtype=torch.bool)
     keep[getattr(layer, "expert", ...)] = mask.t() if layer.transposed else mask  # one expert, or all of the weight
+    layer.parameter.data *= keep
     layer.parameter.register_hook(lambda gradient, keep=keep: gradient * keep)
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)  # zero gradients and zero weights: zeros stay zero
 """
-"""Ten lines; FOLDER is the export. A test runs them."""
 
 
 def model_card(
@@ -34,14 +46,14 @@ def model_card(
     calibration: dict[str, Any],
     rows: Sequence[dict[str, Any]],
     protocol: dict[str, Any] | None,
-    packed: bool,
+    kind: str,
 ) -> ModelCard:
     """The card of a pruned model.
 
     Args:
         rows: of `tables.COLUMNS`, measured on this model; those of other recipes are shown beside its own.
         protocol: how the rows were measured; None where there are none.
-        packed: the export holds the weights without their zeros.
+        kind: what the export holds of the weights, a `export.Kind`.
     """
     recipe = pruning.recipe
     amount = recipe.pattern if recipe.parsed_pattern.structured else f"{recipe.sparsity:.0%}"
@@ -49,8 +61,9 @@ def model_card(
     data = ModelCardData(
         base_model=source if _of_the_hub(model) else None,
         license=source_license(model),
-        library_name="transformers",
-        pipeline_tag="text-generation",
+        # The Hub shows `from_pretrained` on the pages of models that are said to be of transformers.
+        library_name="transformers" if kind == "folder" else None,
+        pipeline_tag="text-generation" if kind == "folder" else None,
         tags=["pruning", "sparsity", recipe.method],
     )
     seed = calibration.get("seed")
@@ -64,8 +77,8 @@ def model_card(
         f"Calibrated on {calibration.get('samples', '?')} windows of {calibration.get('length', '?')} tokens of "
         f"{calibration.get('text', 'a text that was not recorded')}, seed {seed}. `recipe.json` has the whole recipe, "
         "versions and seeds; `calibration.safetensors` the very tokens; `masks.safetensors` a bit for every weight.",
-        "## Limits\n\n" + _limits(packed),
-        f"## Fine-tune and keep the zeros\n\n```python{FINE_TUNE}```",
+        "## Limits\n\n" + _limits(pruning, kind),
+        f"## Fine-tune and keep the zeros\n\n{_where(kind)}\n\n```python{fine_tune(kind)}```",
     ]
     return ModelCard("\n\n".join(parts) + "\n")
 
@@ -133,15 +146,37 @@ def _layers(pruning: Pruning) -> str:
         lines.append(f"| {kind} | {share:.1%} | {group['error'].mean():.1%} | {group['error'].max():.1%} |")
     return "\n".join(lines) + (
         "\n\nOutput error: how far a layer's output moved on a sample of its own calibration inputs, of its norm."
+        + _uncalled(pruning)
     )
 
 
-def _limits(packed: bool) -> str:
+def _uncalled(pruning: Pruning) -> str:
+    """The layers that calibration never reached."""
+    if not pruning.uncalled:
+        return ""
+    names = ", ".join(f"`{name}`" for name in pruning.uncalled)
+    return f"\n\nLeft dense and not counted, as the forward never called them: {names}."
+
+
+def _where(kind: str) -> str:
+    """What the names in the example stand for."""
+    folder = "`FOLDER` is the folder with this card"
+    return f"{folder}, `SOURCE` the dense model." if kind == "masks" else f"{folder}."
+
+
+def _limits(pruning: Pruning, kind: str) -> str:
     common = (
         "Pruning costs quality: see the table, and measure on your own text before you rely on it. The language and "
         "subject of the calibration text matter. Whatever the source model gets wrong, this one does, too."
     )
-    if packed:
+    if kind == "masks":
+        changed = (
+            f" `{pruning.recipe.method}` also changed the weights it kept: the masks do not have their new values."
+            if METHODS[pruning.recipe.method].update != "none"
+            else ""
+        )
+        return f"{common} These are masks alone: the dense model's weights are not in here.{changed}"
+    if kind == "packed":
         return (
             f"{common} `{PACKED}` holds the weights without their zeros; plain transformers does not read it, "
             "`wanda_core.load_packed(FOLDER)` does, to the bit."

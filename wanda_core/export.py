@@ -1,4 +1,4 @@
-"""A pruned model as a folder that `AutoModelForCausalLM.from_pretrained` loads, with what is needed to check it."""
+"""A pruned model as a folder to be taken away: its weights in either form or its masks alone, and how it came about."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import errno
 import json
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.core_model_loading import revert_weight_conversion
+from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from wanda_core.card import model_card, shown_source
 from wanda_core.errors import Refused
@@ -26,8 +29,11 @@ from wanda_core.memory import gigabytes
 from wanda_core.models import PACKED, LanguageModel
 from wanda_core.packed_file import load_packed, save_packed
 from wanda_core.pruning import PackedMask, Pruning
+from wanda_core.tensor_file import as_bytes, check_stop, write_tensors
 
 SHARD = "5GB"
+Kind = Literal["folder", "packed", "masks"]
+"""The weights for plain transformers, zeros and all; the weights without their zeros, for `load_packed`; no weights."""
 
 
 def check_destination(out: Path, needed: int) -> None:
@@ -68,9 +74,10 @@ def export(
     calibration: dict[str, Any],
     out: Path,
     *,
-    packed: bool = False,
+    kind: Kind = "folder",
     rows: Sequence[dict[str, Any]] = (),
     protocol: dict[str, Any] | None = None,
+    stop: threading.Event | None = None,
 ) -> None:
     """Write the pruned model, its recipe, masks, calibration windows and model card into the new folder `out`.
 
@@ -82,26 +89,25 @@ def export(
     Args:
         tokens: the calibration windows that made the pruning.
         calibration: how they were drawn; goes into `recipe.json`.
-        packed: write the weights without their zeros, for `load_packed`, instead of for plain transformers.
+        kind: what of the weights is written.
         rows: perplexities for the model card, of `tables.COLUMNS`, and `protocol`, how they were measured.
 
     Raises:
         Refused: the folder exists, the disk is full, or what was written is not what was meant; nothing is left behind.
+        Stopped: `stop` was set; nothing is left behind.
     """
-    check_destination(out, model_bytes(model))
+    check_destination(out, 0 if kind == "masks" else model_bytes(model))
     with _appearing_whole(out) as folder:
-        if packed:
-            model.network.config.save_pretrained(folder)
-            if model.network.can_generate():
-                model.network.generation_config.save_pretrained(folder)
-            save_packed(model, pruning, folder / PACKED)
-        else:
-            with pruning.applied(model.anatomy):
-                model.network.save_pretrained(folder, max_shard_size=SHARD)
-        _without_sparsity_entries(folder / "config.json")
-        model.tokenizer.save_pretrained(folder)
-        save_masks(pruning.masks, folder / "masks.safetensors")
-        save_file({"tokens": np.ascontiguousarray(tokens.cpu().numpy())}, folder / "calibration.safetensors")
+        if kind != "masks":
+            _save_config(model.network, folder)
+            model.tokenizer.save_pretrained(folder)
+        if kind == "packed":
+            save_packed(model, pruning, folder / PACKED, stop)
+        elif kind == "folder":
+            with pruning.applied(model.anatomy, stop):
+                save_weights(model.network, folder, stop)
+        save_masks(pruning.masks, folder / "masks.safetensors", stop)
+        write_tensors({"tokens": tokens}, folder / "calibration.safetensors", {})
         description = {
             "source": shown_source(model),
             "revision": model.revision,
@@ -115,45 +121,86 @@ def export(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         (folder / "recipe.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
-        model_card(model, pruning, calibration, rows, protocol, packed).save(folder / "README.md")
-        _check(model, pruning, folder, packed)
+        model_card(model, pruning, calibration, rows, protocol, kind).save(folder / "README.md")
+        _check(model, pruning, folder, kind, stop)
 
 
-def _without_sparsity_entries(config: Path) -> None:
-    """What a source says of its compression is no longer true, and vLLM refuses a config with a sparsity entry."""
+def save_weights(network: PreTrainedModel, folder: Path, stop: threading.Event | None = None) -> None:
+    """Write the weights as `PreTrainedModel.save_pretrained` does, which cannot be stopped: tied weights once, the
+    tensors' names those of the family's checkpoints, shards of at most `SHARD` with an index.
+
+    Raises:
+        Stopped: `stop` was set.
+    """
+    ignored = network._keys_to_ignore_on_save or ()
+    state = {name: tensor for name, tensor in network.state_dict().items() if name not in ignored}
+    state = revert_weight_conversion(network, remove_tied_weights_from_state_dict(state, network))
+    shards = split_torch_state_dict_into_shards(
+        state, filename_pattern="model{suffix}.safetensors", max_shard_size=SHARD
+    )
+    for file, names in shards.filename_to_tensors.items():
+        write_tensors({name: state[name] for name in names}, folder / file, {"format": "pt"}, stop)
+    if shards.is_sharded:
+        index = {"metadata": shards.metadata, "weight_map": shards.tensor_to_filename}
+        (folder / "model.safetensors.index.json").write_text(
+            json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
+
+
+def _save_config(network: PreTrainedModel, folder: Path) -> None:
+    """Write the configuration, with the class that reads the weights.
+
+    What a source says of its compression is no longer true, and vLLM refuses a config with a sparsity entry.
+    """
+    network.config.save_pretrained(folder)
+    if network.can_generate():
+        network.generation_config.save_pretrained(folder)
+    config = folder / "config.json"
     content = json.loads(config.read_text(encoding="utf-8"))
     for key in ("sparsity_config", "compression_config", "quantization_config"):
         content.pop(key, None)
+    content["architectures"] = [type(network).__name__]  # a GGUF file has none
     config.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _check(model: LanguageModel, pruning: Pruning, folder: Path, packed: bool) -> None:
+def _check(
+    model: LanguageModel, pruning: Pruning, folder: Path, kind: Kind, stop: threading.Event | None
+) -> None:
     """Read an export back as its users will, and compare every weight and mask to the bit."""
-    dtype = model.network.dtype
-    written = load_packed(folder) if packed else AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    found = written.state_dict()
-    with pruning.applied(model.anatomy):
-        wanted = model.network.state_dict()
-        differing = [name for name in wanted.keys() | found.keys() if not _same(wanted, found, name)]
+    differing = []
+    if kind != "masks":
+        # On a CPU transformers maps the file: its bytes are read when they are compared.
+        written = (
+            load_packed(folder, stop=stop)
+            if kind == "packed"
+            else AutoModelForCausalLM.from_pretrained(folder, dtype=model.network.dtype)
+        )
+        found = written.state_dict()
+        with pruning.applied(model.anatomy, stop):
+            wanted = model.network.state_dict()
+            differing += [
+                name for name in wanted.keys() | found.keys() if not _same(wanted, found, name, stop)
+            ]
     masks = load_masks(folder / "masks.safetensors")
     differing += [name for name, mask in pruning.masks.items() if (masks[name].bits != mask.bits).any()]
+    check_stop(stop)
     if differing:
         raise Refused(f"the export did not come back as it was written ({sorted(differing)[0]}): try again")
 
 
-def _same(wanted: dict[str, Tensor], found: dict[str, Tensor], name: str) -> bool:
+def _same(
+    wanted: dict[str, Tensor], found: dict[str, Tensor], name: str, stop: threading.Event | None
+) -> bool:
+    check_stop(stop)
     if name not in wanted or name not in found or wanted[name].dtype != found[name].dtype:
         return False
-    first, second = (
-        tensor.cpu().contiguous().reshape(-1).view(torch.uint8) for tensor in (wanted[name], found[name])
-    )
-    return torch.equal(first, second)
+    return torch.equal(as_bytes(wanted[name]), as_bytes(found[name]))
 
 
-def save_masks(masks: dict[str, PackedMask], file: Path) -> None:
+def save_masks(masks: dict[str, PackedMask], file: Path, stop: threading.Event | None = None) -> None:
     """Write masks to a safetensors file; `load_masks` reads it."""
     widths = {name: str(mask.columns) for name, mask in masks.items()}
-    save_file({name: mask.bits for name, mask in masks.items()}, file, metadata=widths)
+    write_tensors({name: torch.from_numpy(mask.bits) for name, mask in masks.items()}, file, widths, stop)
 
 
 def load_masks(file: Path) -> dict[str, PackedMask]:

@@ -8,13 +8,13 @@ The file is a safetensors file. A pruned layer `NAME` is there as `NAME.values` 
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from wanda_core.errors import Refused
@@ -22,19 +22,27 @@ from wanda_core.kernels.formats import Masked, TwoFour, is_two_four
 from wanda_core.layers import ExpertLayer
 from wanda_core.models import PACKED, LanguageModel
 from wanda_core.pruning import PackedMask, Pruning
+from wanda_core.tensor_file import check_stop, write_tensors
 
 
-def save_packed(model: LanguageModel, pruning: Pruning, file: Path) -> None:
+def save_packed(
+    model: LanguageModel, pruning: Pruning, file: Path, stop: threading.Event | None = None
+) -> None:
     """Write the pruned model; `load_packed` reads it back to the bit. The experts of a mixture are written with their
-    zeros, as their matrices share one parameter."""
+    zeros, as their matrices share one parameter.
+
+    Raises:
+        Stopped: `stop` was set.
+    """
     tensors, described = {}, {}
-    with pruning.applied(model.anatomy):
+    with pruning.applied(model.anatomy, stop):
         seen = set()
         for name, tensor in model.network.state_dict().items():
             if tensor.data_ptr() not in seen:  # a tied weight is written once
                 seen.add(tensor.data_ptr())
-                tensors[name] = tensor.cpu().contiguous()
+                tensors[name] = tensor
     for layer in model.anatomy.layers:
+        check_stop(stop)
         if layer.name not in pruning.masks or isinstance(layer, ExpertLayer):
             continue
         del tensors[f"{layer.name}.weight"]
@@ -53,7 +61,7 @@ def save_packed(model: LanguageModel, pruning: Pruning, file: Path) -> None:
                 "transposed": layer.transposed,
             }
         )
-    save_file(tensors, file, metadata=described)
+    write_tensors(tensors, file, described, stop)
 
 
 def load_layers(file: Path) -> dict[str, TwoFour | Masked]:
@@ -79,7 +87,9 @@ def _layer(tensors: Any, name: str, described: dict[str, Any]) -> TwoFour | Mask
     return Masked(values, PackedMask(tensors.get_tensor(f"{name}.mask").numpy(), described["columns"]))
 
 
-def load_packed(folder: Path, dtype: torch.dtype | None = None) -> Any:
+def load_packed(
+    folder: str | Path, dtype: torch.dtype | None = None, stop: threading.Event | None = None
+) -> Any:
     """The model of an export without its zeros, as transformers has it, on the CPU.
 
     Args:
@@ -87,10 +97,11 @@ def load_packed(folder: Path, dtype: torch.dtype | None = None) -> Any:
 
     Raises:
         Refused: the file is damaged or of another kind.
+        Stopped: `stop` was set while the weights were unpacked, seconds for a large model.
     """
     import transformers
 
-    file = folder / PACKED
+    file = Path(folder) / PACKED
     layers = load_layers(file)
     weights: dict[str, Tensor] = {}
     with safe_open(file, framework="pt") as tensors:
@@ -98,6 +109,7 @@ def load_packed(folder: Path, dtype: torch.dtype | None = None) -> Any:
         parts = {f"{name}.{part}" for name in layers for part in ("values", "places", "mask")}
         weights |= {name: tensors.get_tensor(name) for name in tensors.keys() if name not in parts}  # noqa: SIM118
     for name, layer in layers.items():
+        check_stop(stop)
         weight = layer.unpack()
         weights[f"{name}.weight"] = weight.t().contiguous() if transposed[name] else weight
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)

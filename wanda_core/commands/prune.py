@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
         "seed": options.seed,
         "after": 0,
     }
-    export.export(model, pruning, tokens, drawn, options.out, packed=options.packed)
+    export.export(model, pruning, tokens, drawn, options.out, kind="packed" if options.packed else "folder")
     _print_layers(pruning)
     print(f"\n{options.out}: sparsity {pruning.sparsity:.2%} in {pruning.seconds['total']:.1f} s")
     if options.push_to_hub is not None:

@@ -1,0 +1,168 @@
+"""The code on a model card runs as it is printed, for every kind of export, also where layers were never called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from tests.conftest import assert_untouched, byte_tokenizer, snapshot, tiny
+from tests.test_export import llama_model  # noqa: F401
+from wanda_core import LanguageModel, Recipe, load, load_masks, take_apart
+from wanda_core.export import export, save_weights
+from wanda_core.layers import ExpertLayer
+from wanda_core.packed import pack, packed
+from wanda_core.prune import prune
+from wanda_core.pruning import Pruning
+
+KINDS = ["folder", "packed", "masks"]
+
+
+def code_of(folder: Path) -> str:
+    """The card's one block of Python."""
+    _, code = (folder / "README.md").read_text().split("```python\n")
+    return code.split("```")[0]
+
+
+def run_card(folder: Path, source: Path, tokens: Tensor) -> Any:
+    """Run the card's example, then three steps of fine-tuning; the model."""
+    code = code_of(folder)
+    assert len([line for line in code.splitlines() if line]) <= 10
+    names: dict[str, Any] = {"FOLDER": str(folder), "SOURCE": str(source)}
+    exec(code, names)
+    network, optimizer = names["model"], names["optimizer"]
+    before = snapshot(network)
+    for _ in range(3):
+        network(input_ids=tokens, labels=tokens).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert any(not weight.equal(before[name]) for name, weight in network.state_dict().items())
+    return network
+
+
+def assert_zeros_kept(network: Any, pruning: Pruning) -> None:
+    for layer in take_apart(network).layers:
+        if layer.name in pruning.masks:
+            mask = pruning.masks[layer.name].unpack()
+            assert layer.weight[~mask].eq(0).all(), layer.name
+            assert layer.weight[mask].ne(0).any(), layer.name
+
+
+@pytest.fixture(params=["llama", "gpt2"])  # gpt2 stores its weights transposed, and ties its head
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    tiny(request.param).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_example_runs_and_keeps_the_zeros(
+    kind: Any, source: Path, tokens: Tensor, tmp_path: Path
+) -> None:
+    model = load(str(source))
+    pruning = prune(model.anatomy, tokens, Recipe(pattern="2:4"))
+    export(model, pruning, tokens, {}, tmp_path / "out", kind=kind)
+    assert ("load_packed(FOLDER)" in code_of(tmp_path / "out")) == (kind == "packed")
+    assert_zeros_kept(run_card(tmp_path / "out", source, tokens), pruning)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_that_were_never_called_stay_dense(
+    kind: Any, source: Path, tokens: Tensor, tmp_path: Path
+) -> None:
+    """The forward passes one block's MLP by: no token reaches its layers."""
+    model = load(str(source))
+    blocks = getattr(model.network, "model", None) or model.network.transformer
+    mlp = (blocks.layers if hasattr(blocks, "layers") else blocks.h)[1].mlp
+    mlp.forward = lambda hidden: hidden
+    pruning = prune(model.anatomy, tokens, Recipe(pattern="2:4"))
+    missed = [layer for layer in model.anatomy.layers if layer.module in set(mlp.modules())]
+    assert pruning.uncalled == [layer.name for layer in missed]
+    assert missed
+    out = tmp_path / "out"
+    export(model, pruning, tokens, {}, out, kind=kind)
+    card = (out / "README.md").read_text()
+    assert all(f"`{layer.name}`" in card for layer in missed)
+    assert json.loads((out / "recipe.json").read_text())["never_called"] == pruning.uncalled
+    assert load_masks(out / "masks.safetensors").keys() == pruning.masks.keys()
+    assert_zeros_kept(run_card(out, source, tokens), pruning)
+    with torch.no_grad(), packed(model.anatomy, pruning) as packs:
+        assert packs.products.keys() == pruning.masks.keys()
+        assert model.network(input_ids=tokens).logits.isfinite().all()
+    assert pack(model.anatomy, pruning).products.keys().isdisjoint(pruning.uncalled)
+
+
+def test_masks_alone_hold_no_weights(llama_model: LanguageModel, tokens: Tensor, tmp_path: Path) -> None:  # noqa: F811
+    for method in ("wanda", "sparsegpt"):
+        pruning = prune(llama_model.anatomy, tokens, Recipe(method=method))
+        out = tmp_path / method
+        export(llama_model, pruning, tokens, {}, out, kind="masks")
+        files = {"README.md", "calibration.safetensors", "masks.safetensors", "recipe.json"}
+        assert {file.name for file in out.iterdir()} == files
+        # SparseGPT gives the kept weights new values, which masks do not have.
+        card = (out / "README.md").read_text()
+        assert ("do not have their new values" in card) == (method == "sparsegpt")
+        assert "library_name" not in card
+
+
+@pytest.mark.parametrize("kind", ["folder", "packed"])
+def test_bfloat16_stays_and_the_recipe_says_with_what(
+    kind: Any, source: Path, tokens: Tensor, tmp_path: Path
+) -> None:
+    model = load(str(source), dtype="bfloat16")
+    pruning = prune(model.anatomy, tokens, Recipe(seed=5))
+    out = tmp_path / "out"
+    drawn = {"text": "random", "samples": 8, "length": 24, "seed": 5}
+    export(model, pruning, tokens, drawn, out, kind=kind)
+    (file,) = (file for file in out.iterdir() if file.name in ("model.safetensors", "packed.safetensors"))
+    floats = {tensor.dtype for tensor in load_file(file).values()} - {torch.uint8}
+    assert floats == {torch.bfloat16}
+    assert json.loads((out / "config.json").read_text())["dtype"] == "bfloat16"
+    description = json.loads((out / "recipe.json").read_text())
+    assert description["recipe"]["seed"] == description["calibration"]["seed"] == 5
+    assert {"torch", "transformers", "python", "threads", "micro_batch"} <= description["conditions"].keys()
+    assert load_file(out / "calibration.safetensors")["tokens"].equal(tokens)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
+@pytest.mark.parametrize("shard", ["5GB", "20KB"])
+def test_the_same_files_as_save_pretrained(
+    family: str, shard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ties, the names of the family's checkpoints, shards and their index."""
+    if family == "mixtral":
+        from transformers import MixtralConfig
+
+        config = MixtralConfig(
+            vocab_size=257, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, num_local_experts=4,
+        )  # fmt: skip
+        network = AutoModelForCausalLM.from_config(config)
+        assert any(isinstance(layer, ExpertLayer) for layer in take_apart(network).layers)
+    else:
+        network = tiny(family)
+    before = snapshot(network)
+    monkeypatch.setattr("wanda_core.export.SHARD", shard)
+    (tmp_path / "ours").mkdir()
+    save_weights(network, tmp_path / "ours")
+    network.save_pretrained(tmp_path / "theirs", max_shard_size=shard)
+    theirs = {file.name for file in (tmp_path / "theirs").glob("model*")}
+    assert {file.name for file in (tmp_path / "ours").iterdir()} == theirs
+    assert (len(theirs) > 1) == (shard == "20KB")
+    for name in theirs:
+        ours, expected = tmp_path / "ours" / name, tmp_path / "theirs" / name
+        if name.endswith(".json"):
+            maps = [json.loads(file.read_text())["weight_map"] for file in (ours, expected)]
+            assert maps[0] == maps[1]
+        else:
+            first, second = load_file(ours), load_file(expected)
+            assert first.keys() == second.keys()
+            assert all(first[key].equal(second[key]) for key in first)
+    assert_untouched(network, before)

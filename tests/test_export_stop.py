@@ -1,0 +1,91 @@
+"""An export that is stopped: at every place, on the page as well, it ends and nothing is left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+import wanda_core.export as module
+from components.job import check_panel
+from components.speed_jobs import Export, zip_up
+from components.worker import Worker
+from tests.conftest import assert_untouched, snapshot
+from tests.test_worker import PAGE, until
+from wanda_core import Recipe, Stopped, load
+from wanda_core.prune import prune
+
+
+class SetAt(threading.Event):
+    """Set from the nth time on that it is looked at; counts the looks."""
+
+    def __init__(self, nth: float) -> None:
+        super().__init__()
+        self.nth, self.looks = nth, 0
+
+    def is_set(self) -> bool:
+        self.looks += 1
+        return self.looks >= self.nth
+
+
+@pytest.mark.parametrize("kind", ["folder", "packed", "masks"])
+def test_stop_at_any_place_leaves_nothing(
+    kind: Any, llama_folder: Path, tokens: Tensor, tmp_path: Path
+) -> None:
+    model = load(str(llama_folder))
+    pruning = prune(model.anatomy, tokens, Recipe())
+    before = snapshot(model.network)
+    (tmp_path / "whole").mkdir()
+    never = SetAt(float("inf"))
+    module.export(model, pruning, tokens, {}, tmp_path / "whole" / "out", kind=kind, stop=never)
+    # A look before each layer that is applied, packed or unpacked, each tensor (here of one piece) that is written and
+    # each that is compared; and at the end.
+    layers, tensors = len(model.anatomy.layers), len(before)
+    looks = {
+        "masks": 0,
+        "folder": 2 * layers + 2 * tensors,
+        "packed": 4 * layers + (tensors + layers) + tensors,  # a packed layer is two tensors
+    }
+    assert never.looks == looks[kind] + layers + 1
+    for nth in range(1, never.looks + 1):
+        with pytest.raises(Stopped):
+            module.export(model, pruning, tokens, {}, tmp_path / "out", kind=kind, stop=SetAt(nth))
+        assert [path.name for path in tmp_path.iterdir()] == ["whole"], nth
+    assert_untouched(model.network, before)
+
+
+def test_stop_while_the_zip_is_made(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_bytes(bytes(100))
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        zip_up(tmp_path / "folder", tmp_path / "folder.zip", stop)
+
+
+def test_stop_reaches_an_export_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large model writes for minutes; here the masks do, until the visitor's stop has come to them."""
+    writing = threading.Event()
+    save_masks = module.save_masks
+
+    def slowly(masks: Any, file: Path, stop: threading.Event) -> None:
+        writing.set()
+        stop.wait(30)
+        save_masks(masks, file, stop)
+
+    monkeypatch.setattr(module, "save_masks", slowly)
+    setup, recipes = check_panel("pocket", ["pocket"], *PAGE)
+    worker = Worker()
+    task = worker.join("visitor", Export(setup, recipes[0], "folder", str(tmp_path)))
+    assert writing.wait(60)
+    asked = time.monotonic()
+    worker.leave("visitor")
+    until(lambda: task.over)
+    assert time.monotonic() - asked < 5  # 2 s is what a visitor may expect; a busy machine gets more
+    assert task.outcome is None
+    assert task.failure is None
+    assert list((tmp_path / "exports").iterdir()) == []
