@@ -16,7 +16,7 @@ from components.job import Setup
 from components.measure import known_rows
 from components.settings import LIMITS
 from components.subject import prepare, pruning_of
-from wanda_core.errors import Refused
+from wanda_core.errors import Refused, check_stop
 from wanda_core.recipe import Recipe
 
 TOKENS = (1, 16, 128)
@@ -178,27 +178,13 @@ class Export(Job):
             stop=stop,
         )
         holds = sorted((file.name, file.stat().st_size) for file in out.iterdir())
-        zip_up(out, folder / f"{name}.zip", stop)
+        # Weights do not get smaller by compression worth its time: stored as they are.
+        with zipfile.ZipFile(folder / f"{name}.zip", "w", zipfile.ZIP_STORED) as archive:
+            for file, _ in holds:
+                check_stop(stop)
+                archive.write(out / file, f"{name}/{file}")
         shutil.rmtree(out)
         return holds
-
-
-def zip_up(folder: Path, file: Path, stop: threading.Event) -> None:
-    """Put a folder's files into a zip file, under the folder's name.
-
-    Raises:
-        Stopped: `stop` was set.
-    """
-    from wanda_core.tensor_file import PIECE, check_stop
-
-    # Weights do not get smaller by compression worth its time: stored as they are.
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for each in sorted(folder.iterdir()):
-            entry = zipfile.ZipInfo.from_file(each, f"{folder.name}/{each.name}")
-            with each.open("rb") as content, archive.open(entry, "w") as stream:
-                while piece := content.read(PIECE):
-                    check_stop(stop)
-                    stream.write(piece)
 
 
 def make_room(exports: Path, needed: int) -> None:

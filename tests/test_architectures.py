@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from tests.conftest import assert_untouched, snapshot
-from wanda_core import Recipe, Refused, take_apart
+from tests.conftest import assert_untouched, byte_tokenizer, snapshot
+from wanda_core import Recipe, Refused, load, take_apart
 from wanda_core.decision import NO_TOKEN
 from wanda_core.experts import PROJECTIONS
 from wanda_core.experts import forward as experts_forward
@@ -152,6 +153,16 @@ def test_sparsegpt_runs_on_every_family(family: str, schedule: str, windows: Ten
     with pruning.applied(anatomy):
         assert not torch.allclose(network(input_ids=windows).logits, dense)
     assert torch.equal(network(input_ids=windows).logits, dense)
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *EXPERTS])
+def test_every_family_is_loaded_from_its_folder(family: str, tmp_path: Path, windows: Tensor) -> None:
+    network = _build(*(FAMILIES | EXPERTS)[family][:2])
+    network.save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    model = load(str(tmp_path))
+    assert [each.name for each in model.anatomy.layers] == [each.name for each in take_apart(network).layers]
+    assert torch.equal(model.network(input_ids=windows).logits, network(input_ids=windows).logits)
 
 
 def _routed(module: nn.Module, hidden: Tensor, index: Tensor, expert: int) -> tuple[Tensor, Tensor]:

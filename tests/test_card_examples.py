@@ -10,13 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
-from tests.conftest import assert_untouched, byte_tokenizer, snapshot, tiny
+from tests.conftest import byte_tokenizer, snapshot, tiny
 from tests.test_export import llama_model  # noqa: F401
 from wanda_core import LanguageModel, Recipe, load, load_masks, take_apart
-from wanda_core.export import export, save_weights
-from wanda_core.layers import ExpertLayer
+from wanda_core.export import export
 from wanda_core.packed import pack, packed
 from wanda_core.prune import prune
 from wanda_core.pruning import Pruning
@@ -129,40 +127,3 @@ def test_bfloat16_stays_and_the_recipe_says_with_what(
     assert description["recipe"]["seed"] == description["calibration"]["seed"] == 5
     assert {"torch", "transformers", "python", "threads", "micro_batch"} <= description["conditions"].keys()
     assert load_file(out / "calibration.safetensors")["tokens"].equal(tokens)
-
-
-@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
-@pytest.mark.parametrize("shard", ["5GB", "20KB"])
-def test_the_same_files_as_save_pretrained(
-    family: str, shard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ties, the names of the family's checkpoints, shards and their index."""
-    if family == "mixtral":
-        from transformers import MixtralConfig
-
-        config = MixtralConfig(
-            vocab_size=257, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, num_local_experts=4,
-        )  # fmt: skip
-        network = AutoModelForCausalLM.from_config(config)
-        assert any(isinstance(layer, ExpertLayer) for layer in take_apart(network).layers)
-    else:
-        network = tiny(family)
-    before = snapshot(network)
-    monkeypatch.setattr("wanda_core.export.SHARD", shard)
-    (tmp_path / "ours").mkdir()
-    save_weights(network, tmp_path / "ours")
-    network.save_pretrained(tmp_path / "theirs", max_shard_size=shard)
-    theirs = {file.name for file in (tmp_path / "theirs").glob("model*")}
-    assert {file.name for file in (tmp_path / "ours").iterdir()} == theirs
-    assert (len(theirs) > 1) == (shard == "20KB")
-    for name in theirs:
-        ours, expected = tmp_path / "ours" / name, tmp_path / "theirs" / name
-        if name.endswith(".json"):
-            maps = [json.loads(file.read_text())["weight_map"] for file in (ours, expected)]
-            assert maps[0] == maps[1]
-        else:
-            first, second = load_file(ours), load_file(expected)
-            assert first.keys() == second.keys()
-            assert all(first[key].equal(second[key]) for key in first)
-    assert_untouched(network, before)

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, MixtralConfig
 from tests.conftest import CONFIGS, ROOT, byte_tokenizer, tiny
 from wanda_core import LanguageModel, Recipe, Refused, load, load_packed, take_apart
 from wanda_core.card import fine_tune, source_license
-from wanda_core.export import export, save_weights
+from wanda_core.export import export
 from wanda_core.layers import ExpertLayer, Layer
 from wanda_core.models import PACKED
 from wanda_core.packed_file import file_sizes, load_layers
@@ -152,15 +152,16 @@ def test_what_does_not_come_back_is_not_offered(
     """A disk that loses a bit: the zeros of another mask are written."""
     model = load(str(llama_folder))
     pruning = prune(model.anatomy, tokens, Recipe())
+    save = type(model.network).save_pretrained
 
-    def damage(network, folder, stop) -> None:
-        save_weights(network, folder, stop)
+    def damage(network, folder, **options) -> None:
+        save(network, folder, **options)
         file = folder / "model.safetensors"
         content = bytearray(file.read_bytes())
         content[-3] ^= 1
         file.write_bytes(content)
 
-    monkeypatch.setattr("wanda_core.export.save_weights", damage)
+    monkeypatch.setattr(type(model.network), "save_pretrained", damage)
     with pytest.raises(Refused, match="did not come back"):
         export(model, pruning, tokens, {}, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from wanda_core.errors import Refused, Stopped
+from wanda_core.errors import Refused, check_stop
 
 POSITIONS = 512
 """Positions whose log-probabilities are taken in float32 at a time: over a large vocabulary they fill memory."""
@@ -54,8 +54,7 @@ def perplexity(
     device = next(network.parameters()).device
     losses = []
     for index, window in enumerate(windows.to(device).unsqueeze(1)):
-        if stop is not None and stop.is_set():
-            raise Stopped
+        check_stop(stop)
         try:
             losses.append(_window_loss(network, window))
         except torch.OutOfMemoryError as error:

@@ -16,20 +16,17 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.core_model_loading import revert_weight_conversion
-from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from wanda_core.card import model_card, shown_source
-from wanda_core.errors import Refused
+from wanda_core.errors import Refused, check_stop
 from wanda_core.memory import gigabytes
 from wanda_core.models import PACKED, LanguageModel
 from wanda_core.packed_file import load_packed, save_packed
 from wanda_core.pruning import PackedMask, Pruning
-from wanda_core.tensor_file import as_bytes, check_stop, write_tensors
 
 SHARD = "5GB"
 Kind = Literal["folder", "packed", "masks"]
@@ -98,16 +95,20 @@ def export(
     """
     check_destination(out, 0 if kind == "masks" else model_bytes(model))
     with _appearing_whole(out) as folder:
-        if kind != "masks":
-            _save_config(model.network, folder)
-            model.tokenizer.save_pretrained(folder)
         if kind == "packed":
+            model.network.config.save_pretrained(folder)
+            if model.network.can_generate():
+                model.network.generation_config.save_pretrained(folder)
             save_packed(model, pruning, folder / PACKED, stop)
         elif kind == "folder":
             with pruning.applied(model.anatomy, stop):
-                save_weights(model.network, folder, stop)
-        save_masks(pruning.masks, folder / "masks.safetensors", stop)
-        write_tensors({"tokens": tokens}, folder / "calibration.safetensors", {})
+                model.network.save_pretrained(folder, max_shard_size=SHARD)
+        if kind != "masks":
+            _true_config(model.network, folder)
+            model.tokenizer.save_pretrained(folder)
+        check_stop(stop)
+        save_masks(pruning.masks, folder / "masks.safetensors")
+        save_file({"tokens": np.ascontiguousarray(tokens.cpu().numpy())}, folder / "calibration.safetensors")
         description = {
             "source": shown_source(model),
             "revision": model.revision,
@@ -125,41 +126,16 @@ def export(
         _check(model, pruning, folder, kind, stop)
 
 
-def save_weights(network: PreTrainedModel, folder: Path, stop: threading.Event | None = None) -> None:
-    """Write the weights as `PreTrainedModel.save_pretrained` does, which cannot be stopped: tied weights once, the
-    tensors' names those of the family's checkpoints, shards of at most `SHARD` with an index.
-
-    Raises:
-        Stopped: `stop` was set.
-    """
-    ignored = network._keys_to_ignore_on_save or ()
-    state = {name: tensor for name, tensor in network.state_dict().items() if name not in ignored}
-    state = revert_weight_conversion(network, remove_tied_weights_from_state_dict(state, network))
-    shards = split_torch_state_dict_into_shards(
-        state, filename_pattern="model{suffix}.safetensors", max_shard_size=SHARD
-    )
-    for file, names in shards.filename_to_tensors.items():
-        write_tensors({name: state[name] for name in names}, folder / file, {"format": "pt"}, stop)
-    if shards.is_sharded:
-        index = {"metadata": shards.metadata, "weight_map": shards.tensor_to_filename}
-        (folder / "model.safetensors.index.json").write_text(
-            json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8"
-        )
-
-
-def _save_config(network: PreTrainedModel, folder: Path) -> None:
-    """Write the configuration, with the class that reads the weights.
+def _true_config(network: PreTrainedModel, folder: Path) -> None:
+    """Let the configuration name the class that reads the weights, which a GGUF file does not.
 
     What a source says of its compression is no longer true, and vLLM refuses a config with a sparsity entry.
     """
-    network.config.save_pretrained(folder)
-    if network.can_generate():
-        network.generation_config.save_pretrained(folder)
     config = folder / "config.json"
     content = json.loads(config.read_text(encoding="utf-8"))
     for key in ("sparsity_config", "compression_config", "quantization_config"):
         content.pop(key, None)
-    content["architectures"] = [type(network).__name__]  # a GGUF file has none
+    content["architectures"] = [type(network).__name__]
     config.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -194,13 +170,16 @@ def _same(
     check_stop(stop)
     if name not in wanted or name not in found or wanted[name].dtype != found[name].dtype:
         return False
-    return torch.equal(as_bytes(wanted[name]), as_bytes(found[name]))
+    first, second = (
+        tensor.cpu().contiguous().reshape(-1).view(torch.uint8) for tensor in (wanted[name], found[name])
+    )
+    return torch.equal(first, second)
 
 
-def save_masks(masks: dict[str, PackedMask], file: Path, stop: threading.Event | None = None) -> None:
+def save_masks(masks: dict[str, PackedMask], file: Path) -> None:
     """Write masks to a safetensors file; `load_masks` reads it."""
     widths = {name: str(mask.columns) for name, mask in masks.items()}
-    write_tensors({name: torch.from_numpy(mask.bits) for name, mask in masks.items()}, file, widths, stop)
+    save_file({name: mask.bits for name, mask in masks.items()}, file, metadata=widths)
 
 
 def load_masks(file: Path) -> dict[str, PackedMask]:

@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from wanda_core.errors import Refused, Stopped
+from wanda_core.errors import Refused, check_stop
 from wanda_core.experts import PROJECTIONS, why_not_experts
 
 ROUTERS = {"gate", "router", "shared_expert_gate", "modality_router"}
@@ -101,8 +101,7 @@ class Anatomy:
         """Let every forward inside the `with` end with `Stopped` at its next block once `stop` is set."""
 
         def check(*_: object) -> None:
-            if stop is not None and stop.is_set():
-                raise Stopped
+            check_stop(stop)
 
         hooks = [block.register_forward_pre_hook(check) for block in self.blocks]
         try:

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from torch import Tensor
 
-from wanda_core.errors import Refused, Stopped
+from wanda_core.errors import Refused, check_stop
 from wanda_core.evaluation import perplexity
 from wanda_core.memory import is_out_of_memory
 from wanda_core.methods import METHODS
@@ -73,8 +73,7 @@ class Measurement:
             if point.recipe and point.recipe.schedule == "dense" and METHODS[point.recipe.method].needs_gram
         }
         for point in points:
-            if self._stop is not None and self._stop.is_set():
-                raise Stopped
+            check_stop(self._stop)
             row = known(point)
             yield Measured(point, row, None) if row is not None else self._measured(point)
 

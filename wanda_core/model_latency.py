@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wanda_core.errors import Stopped
+from wanda_core.errors import check_stop
 from wanda_core.layers import Anatomy
 from wanda_core.masks import structured_mask, unstructured_mask
 from wanda_core.models import LanguageModel
@@ -115,8 +115,7 @@ def _generate(
 
     def decode() -> None:
         for _ in range(new):
-            if stop is not None and stop.is_set():
-                raise Stopped
+            check_stop(stop)
             token = state["out"].logits[:, -1:].argmax(dim=-1)
             state["out"] = network(
                 input_ids=token,

@@ -31,6 +31,8 @@ from wanda_core.layers import Anatomy, take_apart
 from wanda_core.memory import free_bytes, gigabytes
 
 POCKET = Path(__file__).parents[1] / "assets" / "pocket"
+ALWAYS_CAUSAL = ("gpt_neox", "gpt_neox_japanese")
+"""Decoders whose configurations have `is_decoder` false all the same, Pythia's among them."""
 PACKED = "packed.safetensors"
 """The weights of an export without its zeros."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -297,7 +299,7 @@ def _config(source: str, folder: Path) -> Any:
     causal = {name for names in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() for name in _as_tuple(names)}
     named = causal & set(config.architectures or causal)
     # BERT and its like have a class for causal models, too, which is one only as a decoder.
-    encoder = not getattr(config, "is_decoder", True)
+    encoder = not getattr(config, "is_decoder", True) and config.model_type not in ALWAYS_CAUSAL
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or not named or encoder:
         kinds = ", ".join(config.architectures or [config.model_type])
         raise Refused(f"{source} is a {kinds}, not a causal language model: choose one that writes text")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from wanda_core.errors import Stopped
+from wanda_core.errors import check_stop
 from wanda_core.kernels import cuda
 from wanda_core.kernels.formats import Masked, TwoFour, is_two_four
 from wanda_core.layers import Anatomy, ExpertLayer, Layer
@@ -64,8 +64,7 @@ def pack(anatomy: Anatomy, pruning: Pruning, stop: threading.Event | None = None
     """
     result = Packed(pruning)
     for layer in anatomy.layers:
-        if stop is not None and stop.is_set():
-            raise Stopped
+        check_stop(stop)
         if layer.name not in pruning.masks:
             continue
         mask = pruning.masks[layer.name].unpack()

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from wanda_core.errors import Refused
+from wanda_core.errors import Refused, check_stop
 from wanda_core.kernels.formats import Masked, TwoFour, is_two_four
 from wanda_core.layers import ExpertLayer
 from wanda_core.models import PACKED, LanguageModel
 from wanda_core.pruning import PackedMask, Pruning
-from wanda_core.tensor_file import check_stop, write_tensors
 
 
 def save_packed(
@@ -40,7 +40,7 @@ def save_packed(
         for name, tensor in model.network.state_dict().items():
             if tensor.data_ptr() not in seen:  # a tied weight is written once
                 seen.add(tensor.data_ptr())
-                tensors[name] = tensor
+                tensors[name] = tensor.cpu().contiguous()
     for layer in model.anatomy.layers:
         check_stop(stop)
         if layer.name not in pruning.masks or isinstance(layer, ExpertLayer):
@@ -61,7 +61,7 @@ def save_packed(
                 "transposed": layer.transposed,
             }
         )
-    write_tensors(tensors, file, described, stop)
+    save_file(tensors, file, metadata=described)
 
 
 def load_layers(file: Path) -> dict[str, TwoFour | Masked]:

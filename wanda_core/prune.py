@@ -15,7 +15,7 @@ from torch import Tensor
 from wanda_core import allocation, memory
 from wanda_core.activations import SAMPLE_ROWS, SAMPLE_ROWS_PER_WINDOW, InputStatistics
 from wanda_core.decision import Decision
-from wanda_core.errors import Refused, Stopped
+from wanda_core.errors import Refused, check_stop
 from wanda_core.layers import Anatomy, Layer
 from wanda_core.masks import check_divides
 from wanda_core.methods import METHODS
@@ -168,8 +168,7 @@ def _decide_all(
     gathered: Gathered, decision: Decision, on_progress: OnProgress | None, stop: threading.Event | None
 ) -> None:
     for done, (layer, statistics) in enumerate(gathered.statistics.items(), start=1):
-        if stop is not None and stop.is_set():
-            raise Stopped
+        check_stop(stop)
         decision(layer, statistics)
         if on_progress:
             on_progress(done / len(gathered.statistics), layer.name)

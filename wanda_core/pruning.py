@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from wanda_core.changed import ChangedValues
-from wanda_core.errors import Stopped
+from wanda_core.errors import check_stop
 from wanda_core.layers import Anatomy, Layer
 from wanda_core.recipe import Recipe
 
@@ -106,8 +106,7 @@ class Pruning:
         """
         try:
             for layer in anatomy.layers:
-                if stop is not None and stop.is_set():
-                    raise Stopped
+                check_stop(stop)
                 if layer.name in self.masks:
                     layer.point_at(self.weight(layer))
             yield

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from wanda_core.errors import Stopped
+from wanda_core.errors import check_stop
 
 COLUMNS = (
     "part",
@@ -49,8 +49,7 @@ def interleaved(
     began = perf_counter()
     for index in range(ROUNDS + 1):
         for name, call in calls.items():
-            if stop is not None and stop.is_set():
-                raise Stopped
+            check_stop(stop)
             spent = seconds_of(call, device)
             if index:
                 times[name].append(spent)

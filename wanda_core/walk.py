@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wanda_core.activations import InputStatistics
-from wanda_core.errors import Refused, Stopped
+from wanda_core.errors import Refused, check_stop
 from wanda_core.experts import forward as experts_forward
 from wanda_core.layers import Anatomy, ExpertLayer, Layer
 
@@ -232,8 +232,7 @@ class Walk:
         self.statistics_seconds += perf_counter() - start
 
     def _check_stop(self) -> None:
-        if self.stop is not None and self.stop.is_set():
-            raise Stopped
+        check_stop(self.stop)
 
 
 @dataclass(frozen=True)

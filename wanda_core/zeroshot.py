@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wanda_core.errors import Refused, Stopped
+from wanda_core.errors import Refused, check_stop
 
 if TYPE_CHECKING:  # the page lists the tasks before torch is there
     from wanda_core.models import LanguageModel
@@ -131,8 +131,7 @@ def zero_shot(
     found = []
     with model.anatomy.stoppable(stop):
         for index, (name, task) in enumerate(zip(names, tasks, strict=True)):
-            if stop is not None and stop.is_set():
-                raise Stopped
+            check_stop(stop)
 
             def tell(share: float, before: int = index, name: str = name) -> None:
                 if on_progress:
