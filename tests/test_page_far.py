@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
-from tests.page import Visit, browser, served
+from tests.page import Visit
 from tests.test_page_server import DEFAULT, call
 from wanda_core.__main__ import main
 from wanda_core.budget import reach
@@ -19,26 +18,11 @@ POCKET = Path(__file__).parents[1] / "assets" / "pocket"
 FAR = [[50, 70], [], False, "", "", [], ""]
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with served() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as chromium:
-        yield chromium
-
-
 @pytest.fixture
-def visit(chromium: Browser, address: str) -> Iterator[Visit]:
-    visit = Visit(chromium, address)
+def visit(visit: Visit) -> Visit:
     visit.tab("How far?")
     visit.page.wait_for_selector("#sweep-chart .js-plotly-plot")
-    yield visit
-    visit.page.close()
-    assert visit.faults == []
+    return visit
 
 
 def swept(visit: Visit, seconds: float = 120) -> None:

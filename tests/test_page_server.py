@@ -35,6 +35,7 @@ DEFAULT = [
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
+    """A server of this file's own: its memory is measured, and clients that mean no good leave things behind."""
     with served() as address:
         yield address
 

@@ -11,25 +11,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.page import ROOT, Visit, browser, served
+from tests.page import ROOT, Visit
 from tests.test_page_server import DEFAULT, alive, call
 
 pytestmark = pytest.mark.browser
 PROMPT = "Long ago, in a dark forest,"
 TEXT = [PROMPT, 20, 0, 1, 0, False]
 QUESTIONS = [["boolq"], 2]
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with served() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as chromium:
-        yield chromium
 
 
 class TextVisit(Visit):
