@@ -24,6 +24,8 @@ TEXTS = {
 NOISE = "random"
 """A calibration on random tokens: how much does the text matter? For sweeps alone."""
 PATTERNS = ("unstructured", "2:4", "4:8")
+MOST_BESIDE = 3
+"""Methods beside the dense model where each has a column; more cannot be read side by side."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,20 @@ def check_panel(
         seed=seed,
     )
     return setup, _recipes(methods, percent, pattern, schedule, seed)
+
+
+def check_beside(
+    sources: Sequence[str], source: object, *panel: object
+) -> tuple[Setup, tuple[Recipe, ...]]:
+    """What the recipe panel asks for, where no more than `MOST_BESIDE` methods are shown.
+
+    Raises:
+        Refused: as `check_panel`, or there are more methods.
+    """
+    setup, recipes = check_panel(source, sources, *panel)
+    if len(recipes) > MOST_BESIDE:
+        raise Refused(f"{MOST_BESIDE} methods fit beside the dense model: choose at most that many")
+    return setup, recipes
 
 
 def check_source(source: object, known: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from components import follow, questions, status
-from components.job import check_panel, whole
+from components.job import check_beside, whole
 from components.settings import ASSETS
 from components.words import number
 from components.worker import Worker
@@ -19,8 +19,6 @@ from components.writing import Texts, Write
 from wanda_core.errors import Refused
 
 RECORDED = ASSETS / "recorded" / "texts.json"
-MOST_METHODS = 3
-"""Beside the dense text; more columns cannot be read side by side."""
 PROMPT_CHARACTERS = 4_000
 NEW_TOKENS = 500
 PROMPT = "Long ago, in a dark forest, there lived a fox who"
@@ -108,8 +106,7 @@ def check(
     top_p: object,
     seed: object,
     pack: object,
-    source: object,
-    *recipe: object,
+    *panel: object,
 ) -> Write:
     """What the view asks for, from what the page sends.
 
@@ -132,9 +129,7 @@ def check(
     )
     if not isinstance(pack, bool):
         raise Refused("Packed weights are either on or off")
-    setup, recipes = check_panel(source, sources, *recipe)
-    if len(recipes) > MOST_METHODS:
-        raise Refused(f"{MOST_METHODS} methods fit beside the dense text: choose at most that many")
+    setup, recipes = check_beside(sources, *panel)
     return Write(
         setup,
         recipes,

@@ -165,7 +165,7 @@ def test_four_methods_are_too_many(visit: TextVisit) -> None:
     for method in ("RIA", "Random"):
         visit.page.get_by_label(method, exact=True).check()
     visit.write()
-    visit.wait_for("3 methods fit beside the dense text")
+    visit.wait_for("3 methods fit beside the dense model")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
