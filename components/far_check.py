@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components.job import Setup, check_panel, check_source, whole
+from components.job import Setup, broken, check_panel, check_source, whole
 from components.settings import LIMITS
 from components.sweeping import TEXT_NAMES, Sweep, Swept
 from components.words import is_reference
@@ -109,14 +109,15 @@ def saved_sweep(file: object) -> Swept:
         protocol, rows = load_json(path)
     except (Refused, RecursionError):
         raise wrong from None
-    if any(not isinstance(row["error"], str | None) for row in rows):
+    if any(not isinstance(row["error"], str | None) or broken(row["error"] or "") for row in rows):
         raise wrong
     if not rows or len(rows) > 2000 or not all(_sound(row) for row in rows):
         raise wrong
     if not all(isinstance(protocol.get(key), kind) for key, kind in PROTOCOL.items()):
         raise wrong
-    if any(isinstance(value, dict | list) or len(str(value)) > 300 for value in protocol.values()):
-        raise wrong
+    for value in protocol.values():
+        if isinstance(value, dict | list) or len(str(value)) > 300 or broken(str(value)):
+            raise wrong
     swept = [{"calibration": None, "masks_differ": None} | row for row in rows]
     return Swept(protocol, swept, len(rows), origin="saved")
 

@@ -80,6 +80,8 @@ def check_panel(
         raise Refused(
             f"your text has {len(own):,} characters, {LIMITS.text_characters:,} are allowed: shorten it"
         )
+    if broken(own):
+        raise Refused("your text holds half a character, as after a cut through an emoji: paste it again")
     length = whole("Tokens per window", length, 16, LIMITS.length)
     most = LIMITS.tokens // length
     samples = whole("Calibration windows", samples, 1, most)
@@ -99,9 +101,7 @@ def check_panel(
     return setup, _recipes(methods, percent, pattern, schedule, seed)
 
 
-def check_beside(
-    sources: Sequence[str], source: object, *panel: object
-) -> tuple[Setup, tuple[Recipe, ...]]:
+def check_beside(sources: Sequence[str], source: object, *panel: object) -> tuple[Setup, tuple[Recipe, ...]]:
     """What the recipe panel asks for, where no more than `MOST_BESIDE` methods are shown.
 
     Raises:
@@ -142,6 +142,11 @@ def _recipes(
         Recipe(method=method, sparsity=sparsity, pattern=pattern, schedule=schedule, seed=seed)
         for method in dict.fromkeys(methods)
     )
+
+
+def broken(text: str) -> bool:
+    """Whether a text holds half a character, as after a cut through an emoji: it can be neither read nor shown."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def whole(what: str, value: object, least: int, most: int) -> int:

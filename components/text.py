@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from components import follow, questions, status
-from components.job import check_beside, whole
+from components.job import broken, check_beside, whole
 from components.settings import ASSETS
 from components.words import number
 from components.worker import Worker
@@ -121,6 +121,8 @@ def check(
         raise Refused(
             f"the prompt has {len(prompt):,} characters, {PROMPT_CHARACTERS:,} are allowed: shorten it"
         )
+    if broken(prompt):
+        raise Refused("the prompt holds half a character, as after a cut through an emoji: type it again")
     sampling = Sampling(
         whole("New tokens", new_tokens, 1, NEW_TOKENS),
         temperature,
