@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from gradio.utils import get_upload_folder
 from playwright.sync_api import Browser
 
+from components.far_check import saved_sweep
 from tests.page import Visit
 from tests.test_page_server import DEFAULT, expect_refusal
 from wanda_core.__main__ import main
@@ -37,6 +41,11 @@ def saved(visit: Visit, kind: str, folder: Path) -> Path:
     file = folder / f"saved.{kind}"
     download.value.save_as(file)
     return file
+
+
+def uploaded(name: str) -> list[Path]:
+    """Files of that name that the server has kept."""
+    return list(Path(get_upload_folder()).glob(f"**/{name}"))
 
 
 def test_the_first_look_is_a_recorded_sweep_and_says_so(visit: Visit) -> None:
@@ -116,11 +125,12 @@ def test_several_calibrations_and_a_text_that_cannot_be_had(visit: Visit) -> Non
 def test_a_saved_sweep_opens_without_its_model(visit: Visit, tmp_path: Path) -> None:
     content = json.loads((POCKET.parent / "recorded" / "sweep-amounts.json").read_text())
     content["protocol"]["source"] = "somebody/elses-model"
-    file = tmp_path / "theirs.json"
+    file = tmp_path / f"{uuid4()}.json"
     file.write_text(json.dumps(content))
     visit.page.set_input_files("#open-saved input, input[type=file]", file)
     visit.page.wait_for_selector("#sweep-label :text('somebody/elses-model')")
     assert "From a saved file" in visit.page.inner_text("#sweep-label")
+    assert uploaded(file.name) == []
 
 
 @pytest.mark.parametrize(
@@ -141,11 +151,33 @@ def test_a_saved_sweep_opens_without_its_model(visit: Visit, tmp_path: Path) -> 
 def test_a_file_that_is_none_is_refused(visit: Visit, tmp_path: Path, damage) -> None:
     content = json.loads((POCKET.parent / "recorded" / "sweep-amounts.json").read_text())
     damage(content)
-    file = tmp_path / "damaged.json"
+    file = tmp_path / f"{uuid4()}.json"
     file.write_text(json.dumps(content))
     visit.page.set_input_files("#open-saved input, input[type=file]", file)
     visit.page.wait_for_selector("#sweep-status [role=alert]")
     assert "no saved sweep" in visit.page.inner_text("#sweep-status")
+    assert uploaded(file.name) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "stays"),
+    [
+        (f"uploads/{'0f' * 32}/sweep.json", False),
+        ("uploads/sweeps/amounts/wanda-lab.json", True),
+        ("uploads/sweep.json", True),
+        ("uploads/exports/sweep.json", True),
+        (f"elsewhere/{'0f' * 32}/sweep.json", True),
+    ],
+)
+def test_only_an_upload_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, stays: bool
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    file = tmp_path / place
+    file.parent.mkdir(parents=True)
+    shutil.copy(POCKET.parent / "recorded" / "sweep-amounts.json", file)
+    assert saved_sweep(str(file)).origin == "saved"
+    assert file.exists() == stays
 
 
 def test_a_link_restores_the_settings_in_a_fresh_browser(
