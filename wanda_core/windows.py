@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from wanda_core.errors import Refused
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def check_windows(what: str, windows: Tensor, network: PreTrainedModel) -> None:
