@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gradio.utils import get_upload_folder
+
 from components import far_tables
-from components.job import Setup, check_panel, check_source, whole
+from components.job import Setup, broken, check_panel, check_source, whole
 from components.settings import LIMITS
 from components.sweeping import TEXT_NAMES, Sweep, Swept
 from components.words import is_reference
@@ -21,6 +23,9 @@ WORDS = ("method", "pattern", "group", "allocation", "schedule", "calibration", 
 """Columns that hold words; all others hold numbers."""
 PLAIN = re.compile(r"[\w .,:+/()%-]{1,200}")
 """No markup: charts would render it."""
+WRONG = "this is no saved sweep of Wanda Lab: choose the JSON file that was downloaded here"
+UPLOAD = re.compile(r"[0-9a-f]{64}")
+"""Gradio puts an upload into a folder named by its content; what lies elsewhere is no upload."""
 PROTOCOL = {
     "source": str,
     "calibration": str,
@@ -118,29 +123,41 @@ def check_ends(swept: Swept, percent: float) -> Sweep:
 
 
 def saved_sweep(file: object) -> Swept:
-    """A sweep or comparison from the JSON file that was saved of it.
+    """A sweep or comparison from the JSON file that was saved of it; the upload is deleted.
 
     Raises:
         Refused: the file is none, is too large, or holds values that cannot be.
     """
+    path = Path(str(file))
+    if not path.is_file():
+        raise Refused(WRONG)
+    try:
+        return _read(path)
+    finally:
+        place, uploads = path.resolve(), Path(get_upload_folder()).resolve()
+        if place.parents[1] == uploads and UPLOAD.fullmatch(place.parent.name):
+            place.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Swept:
     from wanda_core.tables import load_json
 
-    path = Path(str(file))
-    wrong = Refused("this is no saved sweep of Wanda Lab: choose the JSON file that was downloaded here")
-    if not path.is_file() or path.stat().st_size > SAVED_BYTES:
+    wrong = Refused(WRONG)
+    if path.stat().st_size > SAVED_BYTES:
         raise wrong
     try:
         protocol, rows = load_json(path)
     except (Refused, RecursionError):
         raise wrong from None
-    if any(not isinstance(row["error"], str | None) for row in rows):
+    if any(not isinstance(row["error"], str | None) or broken(row["error"] or "") for row in rows):
         raise wrong
     if not rows or len(rows) > 2000 or not all(_sound(row) for row in rows):
         raise wrong
     if not all(isinstance(protocol.get(key), kind) for key, kind in PROTOCOL.items()):
         raise wrong
-    if any(isinstance(value, dict | list) or len(str(value)) > 300 for value in protocol.values()):
-        raise wrong
+    for value in protocol.values():
+        if isinstance(value, dict | list) or len(str(value)) > 300 or broken(str(value)):
+            raise wrong
     swept = [{"calibration": None, "masks_differ": None} | row for row in rows]
     return Swept(protocol, swept, len(rows), origin="saved")
 

@@ -70,6 +70,7 @@ def on_click(
         api_name=api_name,
         concurrency_limit=None,
         show_progress="hidden",
+        preprocess=False,  # `make_job` checks what was sent, and says what is wrong with it
     )
     stop.click(leave_by(worker), queue=False, api_visibility="private")
 

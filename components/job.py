@@ -24,6 +24,8 @@ TEXTS = {
 NOISE = "random"
 """A calibration on random tokens: how much does the text matter? For sweeps alone."""
 PATTERNS = ("unstructured", "2:4", "4:8")
+MOST_BESIDE = 3
+"""Methods beside the dense model where each has a column; more cannot be read side by side."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ def check_panel(
         raise Refused(
             f"your text has {len(own):,} characters, {LIMITS.text_characters:,} are allowed: shorten it"
         )
+    if broken(own):
+        raise Refused("your text holds half a character, as after a cut through an emoji: paste it again")
     length = whole("Tokens per window", length, 16, LIMITS.length)
     most = LIMITS.tokens // length
     samples = whole("Calibration windows", samples, 1, most)
@@ -95,6 +99,18 @@ def check_panel(
         seed=seed,
     )
     return setup, _recipes(methods, percent, pattern, schedule, seed)
+
+
+def check_beside(sources: Sequence[str], source: object, *panel: object) -> tuple[Setup, tuple[Recipe, ...]]:
+    """What the recipe panel asks for, where no more than `MOST_BESIDE` methods are shown.
+
+    Raises:
+        Refused: as `check_panel`, or there are more methods.
+    """
+    setup, recipes = check_panel(source, sources, *panel)
+    if len(recipes) > MOST_BESIDE:
+        raise Refused(f"{MOST_BESIDE} methods fit beside the dense model: choose at most that many")
+    return setup, recipes
 
 
 def check_source(source: object, known: Sequence[str]) -> str:
@@ -126,6 +142,11 @@ def _recipes(
         Recipe(method=method, sparsity=sparsity, pattern=pattern, schedule=schedule, seed=seed)
         for method in dict.fromkeys(methods)
     )
+
+
+def broken(text: str) -> bool:
+    """Whether a text holds half a character, as after a cut through an emoji: it can be neither read nor shown."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def whole(what: str, value: object, least: int, most: int) -> int:

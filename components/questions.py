@@ -12,7 +12,7 @@ import gradio as gr
 
 from components import follow, status
 from components.engine import Job, Progress, Put
-from components.job import Setup, check_panel, whole
+from components.job import Setup, check_beside, whole
 from components.subject import prepare, pruning_of
 from components.words import name, point
 from components.worker import Worker
@@ -29,7 +29,6 @@ NAMES = {
     "arc_challenge": ("ARC challenge", "the hard part of it"),
     "openbookqa": ("OpenBookQA", "elementary facts, applied"),
 }
-MOST_METHODS = 3
 MOST_QUESTIONS = 5_000
 PRUNING = 0.2
 """Share of the progress bar that making the prunings takes."""
@@ -143,7 +142,7 @@ def connect(
     )
 
 
-def check(sources: Sequence[str], tasks: object, limit: object, source: object, *recipe: object) -> Ask:
+def check(sources: Sequence[str], tasks: object, limit: object, *panel: object) -> Ask:
     """What the section asks for, from what the page sends.
 
     Raises:
@@ -154,9 +153,7 @@ def check(sources: Sequence[str], tasks: object, limit: object, source: object, 
     if not tasks:
         raise Refused("choose at least one task")
     limit = whole("Questions of each task", limit, 1, MOST_QUESTIONS)
-    setup, recipes = check_panel(source, sources, *recipe)
-    if len(recipes) > MOST_METHODS:
-        raise Refused(f"{MOST_METHODS} methods fit beside the dense model: choose at most that many")
+    setup, recipes = check_beside(sources, *panel)
     return Ask(setup, recipes, tuple(dict.fromkeys(tasks)), limit)
 
 

@@ -39,6 +39,8 @@ class Limits:
     """Weights of a model that may be exported from the page."""
     exports_bytes: int
     """Files of all exports that are kept for download, together."""
+    hub_bytes: int | None
+    """The Hub's cache on the disk before a model is added; None: it is not ours to empty, other programs use it."""
 
 
 HOSTED = bool(os.environ.get("SPACE_ID"))
@@ -58,6 +60,7 @@ LIMITS = (
         request_bytes=4_000_000,
         export_bytes=1_500_000_000,
         exports_bytes=6_000_000_000,
+        hub_bytes=20_000_000_000,
     )
     if HOSTED
     else Limits(
@@ -74,5 +77,6 @@ LIMITS = (
         request_bytes=32_000_000,
         export_bytes=1_000_000_000_000,
         exports_bytes=100_000_000_000,
+        hub_bytes=None,
     )
 )

@@ -32,6 +32,10 @@ class Store(Generic[Value]):
         with self._lock:
             return sum(size for _, size, _ in self._kept.values())
 
+    def keys(self) -> list[Hashable]:
+        with self._lock:
+            return list(self._kept)
+
     def get(self, key: Hashable) -> Value | None:
         with self._lock:
             self._expire()

@@ -82,11 +82,13 @@ def prepare(setup: Setup, put: Put) -> Subject:
 
 def shared_model(source: str) -> Any:
     """The loaded model, dense and read-only, shared by everybody."""
-    from wanda_core import models
+    from wanda_core import hub_cache, models
 
     with _loading:
         model = _models.get(source)
         if model is None:
+            if LIMITS.hub_bytes is not None:
+                hub_cache.make_room(LIMITS.hub_bytes, in_use={*_models.keys(), source})
             model = models.load(source, most_bytes=LIMITS.model_bytes)
             _models.put(source, model, sum(p.numel() * p.element_size() for p in model.network.parameters()))
         return model

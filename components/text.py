@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from components import follow, questions, status
-from components.job import check_panel, whole
+from components.job import broken, check_beside, whole
 from components.settings import ASSETS
 from components.words import number
 from components.worker import Worker
@@ -19,8 +19,6 @@ from components.writing import Texts, Write
 from wanda_core.errors import Refused
 
 RECORDED = ASSETS / "recorded" / "texts.json"
-MOST_METHODS = 3
-"""Beside the dense text; more columns cannot be read side by side."""
 PROMPT_CHARACTERS = 4_000
 NEW_TOKENS = 500
 PROMPT = "Long ago, in a dark forest, there lived a fox who"
@@ -108,8 +106,7 @@ def check(
     top_p: object,
     seed: object,
     pack: object,
-    source: object,
-    *recipe: object,
+    *panel: object,
 ) -> Write:
     """What the view asks for, from what the page sends.
 
@@ -124,6 +121,8 @@ def check(
         raise Refused(
             f"the prompt has {len(prompt):,} characters, {PROMPT_CHARACTERS:,} are allowed: shorten it"
         )
+    if broken(prompt):
+        raise Refused("the prompt holds half a character, as after a cut through an emoji: type it again")
     sampling = Sampling(
         whole("New tokens", new_tokens, 1, NEW_TOKENS),
         temperature,
@@ -132,9 +131,7 @@ def check(
     )
     if not isinstance(pack, bool):
         raise Refused("Packed weights are either on or off")
-    setup, recipes = check_panel(source, sources, *recipe)
-    if len(recipes) > MOST_METHODS:
-        raise Refused(f"{MOST_METHODS} methods fit beside the dense text: choose at most that many")
+    setup, recipes = check_beside(sources, *panel)
     return Write(
         setup,
         recipes,

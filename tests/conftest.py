@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from playwright.sync_api import Browser
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import (
@@ -24,6 +25,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from tests.page import Visit, browser, served
 from wanda_core import LanguageModel, load, take_apart
 from wanda_core.layers import Anatomy
 
@@ -179,3 +181,26 @@ def wikitext() -> Path:
     if not data or not file.is_file():
         pytest.skip("WANDA_LAB_DATA names no folder with wikitext2-test.txt")
     return file
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """A server that the tests of the page share; a file whose tests need a fresh one has its own."""
+    with served() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Not for the whole session: while it is there, an event loop runs in the tests' thread."""
+    with browser() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def visit(chromium: Browser, address: str) -> Iterator[Visit]:
+    """A visitor's page, on which nothing may go wrong."""
+    visit = Visit(chromium, address)
+    yield visit
+    visit.page.close()
+    assert visit.faults == []

@@ -57,6 +57,10 @@ class Uniform(torch.nn.Module):
     def __init__(self, value: float = 0.0) -> None:
         super().__init__()
         self.value = torch.nn.Parameter(torch.tensor(value))
+        self.embeddings = torch.nn.Embedding(257, 1)
+
+    def get_input_embeddings(self) -> torch.nn.Embedding:
+        return self.embeddings
 
     def forward(self, input_ids: Tensor, use_cache: bool) -> SimpleNamespace:
         return SimpleNamespace(logits=self.value.expand(*input_ids.shape, 257))
@@ -67,6 +71,14 @@ def test_every_position_counts_once(length: int) -> None:
     assert perplexity(Uniform(), torch.zeros(2, length, dtype=torch.int64)).value == pytest.approx(
         257, rel=1e-5
     )
+
+
+@pytest.mark.parametrize("token", [257, -1])
+def test_a_token_that_the_model_lacks_is_refused(model: LanguageModel, token: int) -> None:
+    windows = WINDOWS.clone()
+    windows[4, 39] = token
+    with pytest.raises(Refused, match="evaluation holds a token outside the model's vocabulary of 257"):
+        perplexity(model.network, windows)
 
 
 def test_one_window_has_no_interval() -> None:

@@ -124,6 +124,7 @@ def hub(llama_folder: Path) -> Iterator[Hub]:
         "some/encoder": Repo({**files, "config.json": bert}),
         "some/remote": Repo({**files, "config.json": evil, "evil.py": b"raise SystemExit"}),
         "some/broken": Repo(files, breaks_off=True),
+        "some/padded": Repo({**files, "more.safetensors": bytes(1_000_000)}),
         "some/ill": Repo(files, refusal=(503, "")),
         "some/blocked": Repo(files, refusal=(451, "")),
     }
@@ -245,6 +246,26 @@ def test_refused_before_the_weights_are_fetched(
 def test_an_unknown_revision(prune) -> None:
     code, error = prune("some/llama", "--revision", "v9")
     assert (code, error) == (2, "wanda_core: some/llama has no revision v9 on the Hub\n")
+
+
+def test_more_files_than_a_space_holds_are_not_fetched(hub: Hub, tmp_path: Path) -> None:
+    """The Hub counts the weights of the model's own file alone."""
+    command = "from wanda_core import load; load('some/padded', most_bytes=400_000)"
+    ran = subprocess.run(
+        [sys.executable, "-c", command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith("HF_")},
+            "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+            "HF_HOME": str(tmp_path),
+        },
+    )
+    assert "some/padded has 1.2 MB of files, at most 0.4 MB are allowed here" in ran.stderr
+    assert hub.repos["some/padded"].asked_for == []
 
 
 def test_a_hub_out_of_reach(text_file: Path, tmp_path: Path) -> None:

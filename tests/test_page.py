@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Browser
 
-from tests.page import Visit, browser, served
+from tests.page import Visit, served
 
 pytestmark = pytest.mark.browser
 LONG = {"Calibration windows": "190", "Evaluation windows": "190"}
 """Some twenty seconds of work, so that there is a middle."""
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with served() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as chromium:
-        yield chromium
-
-
-@pytest.fixture
-def visit(chromium: Browser, address: str) -> Iterator[Visit]:
-    visit = Visit(chromium, address)
-    yield visit
-    visit.page.close()
-    assert visit.faults == []
 
 
 def start_long_run(visit: Visit) -> None:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests import oracle
-from tests.page import Visit, browser, served
+from tests.page import Visit, served
 from wanda_core import load
 
 pytestmark = pytest.mark.browser
@@ -19,22 +19,9 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
+    """A server of this file's own: after a run of the first settings the view opens that, not the recorded look."""
     with served() as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as chromium:
-        yield chromium
-
-
-@pytest.fixture
-def visit(chromium: Browser, address: str) -> Iterator[Visit]:
-    visit = Visit(chromium, address)
-    yield visit
-    visit.page.close()
-    assert visit.faults == []
 
 
 def open_inside(page: Page) -> None:

@@ -35,6 +35,7 @@ DEFAULT = [
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
+    """A server of this file's own: its memory is measured, and clients that mean no good leave things behind."""
     with served() as address:
         yield address
 
@@ -77,7 +78,11 @@ HOSTILE: list[tuple[int, Any]] = [
     (4, ["wanda"] * 10_000),
     (5, -1),
     (5, 1e308),
+    (5, 10**400),
+    (5, "1e999"),
+    (5, math.inf),
     (5, "NaN"),
+    (5, math.nan),
     (5, None),
     (5, True),
     (6, "0:0"),
@@ -85,6 +90,11 @@ HOSTILE: list[tuple[int, Any]] = [
     (6, None),
     (7, -5),
     (7, 10**30),
+    (7, 10**400),
+    (7, 16.5),
+    (7, math.nan),
+    (7, True),
+    (7, "16"),
     (7, "sixteen"),
     (8, 0),
     (8, 10**12),
@@ -93,6 +103,9 @@ HOSTILE: list[tuple[int, Any]] = [
     (10, "__class__"),
     (11, -1),
     (11, 2**70),
+    (11, 10**400),
+    (11, math.inf),
+    (11, "1e999"),
 ]
 
 
@@ -100,11 +113,12 @@ HOSTILE: list[tuple[int, Any]] = [
 def test_hostile_values_are_an_error_each(address: str, place: int, value: Any) -> None:
     values = [*DEFAULT]
     values[place] = value
-    answer = call(address, "run", values)
-    assert "event: error" in answer or 'role=\\"alert\\"' in answer, answer[:500]
-    assert "root:" not in answer
-    assert str(ROOT) not in answer
-    assert alive(address)
+    expect_refusal(address, "run", values)
+
+
+def test_half_a_character_is_refused(address: str) -> None:
+    values = [DEFAULT[0], "own", DEFAULT[2], "the fox \ud83e ran " * 500, *DEFAULT[4:]]
+    expect_refusal(address, "run", values)
 
 
 @pytest.mark.parametrize("kind", ["zip", "../..", None, ["folder"], {"path": "/etc/passwd"}, 7])
@@ -112,12 +126,6 @@ def test_hostile_exports_are_an_error_each(address: str, kind: Any) -> None:
     answer = call(address, "export", [kind, *DEFAULT])
     assert "event: error" in answer or 'role=\\"alert\\"' in answer, answer[:500]
     assert "root:" not in answer
-    assert alive(address)
-
-
-def test_nan_is_an_error(address: str) -> None:
-    answer = call(address, "run", [*DEFAULT[:5], math.nan, *DEFAULT[6:]])
-    assert "event: error" in answer or 'role=\\"alert\\"' in answer or "HTTP" in answer, answer[:500]
     assert alive(address)
 
 
@@ -171,6 +179,16 @@ def call(address: str, name: str, values: list[Any]) -> str:
         return answer
     event = json.loads(answer)["event_id"]
     return urllib.request.urlopen(f"{address}/gradio_api/call/{name}/{event}", timeout=120).read().decode()
+
+
+def expect_refusal(address: str, name: str, values: list[Any]) -> None:
+    """One sentence of ours, nothing of the server's, and it goes on."""
+    answer = call(address, name, values)
+    assert 'role=\\"alert\\"' in answer, answer[:500]
+    assert "This should not happen" not in answer
+    assert "root:" not in answer
+    assert str(ROOT) not in answer
+    assert alive(address)
 
 
 def alive(address: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,33 +10,18 @@ import torch
 from playwright.sync_api import Browser
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.page import Visit, browser, served
+from tests.page import Visit
 from wanda_core import load, load_masks, load_packed
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with served() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as chromium:
-        yield chromium
-
-
 @pytest.fixture
-def visit(chromium: Browser, address: str) -> Iterator[Visit]:
-    visit = Visit(chromium, address)
+def visit(visit: Visit) -> Visit:
     for label, value in {"Calibration windows": "2", "Evaluation windows": "2"}.items():
         visit.number(label, value)
     visit.tab("Speed and export")
-    yield visit
-    visit.page.close()
-    assert visit.faults == []
+    return visit
 
 
 def export(visit: Visit, kind: str, folder: Path) -> Path:

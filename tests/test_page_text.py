@@ -11,25 +11,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.page import ROOT, Visit, browser, served
-from tests.test_page_server import DEFAULT, alive, call
+from tests.page import Visit
+from tests.test_page_server import DEFAULT, expect_refusal
 
 pytestmark = pytest.mark.browser
 PROMPT = "Long ago, in a dark forest,"
 TEXT = [PROMPT, 20, 0, 1, 0, False]
 QUESTIONS = [["boolq"], 2]
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with served() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as chromium:
-        yield chromium
 
 
 class TextVisit(Visit):
@@ -177,7 +165,7 @@ def test_four_methods_are_too_many(visit: TextVisit) -> None:
     for method in ("RIA", "Random"):
         visit.page.get_by_label(method, exact=True).check()
     visit.write()
-    visit.wait_for("3 methods fit beside the dense text")
+    visit.wait_for("3 methods fit beside the dense model")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -203,20 +191,29 @@ HOSTILE_TEXT: list[tuple[int, Any]] = [
     (0, ""),
     (0, None),
     (0, "x" * 1_000_000),
+    (0, "half a fox \ud83e"),
     (1, -1),
     (1, 10**12),
+    (1, 10**400),
+    (1, math.inf),
     (1, "twenty"),
     (1, None),
     (2, -0.1),
     (2, 1e308),
+    (2, 10**400),
+    (2, math.nan),
+    (2, "1e999"),
     (2, "hot"),
     (2, None),
     (2, True),
     (3, 0),
     (3, 1.5),
+    (3, 10**400),
+    (3, True),
     (3, None),
     (4, -1),
     (4, 2**70),
+    (4, 10**400),
     (6, "/etc/passwd"),
     (10, []),
     (10, ["magnitude", "wanda", "ria", "random"]),
@@ -227,7 +224,7 @@ HOSTILE_TEXT: list[tuple[int, Any]] = [
 def test_hostile_values_for_a_text_are_an_error_each(address: str, place: int, value: Any) -> None:
     values = [*TEXT, *DEFAULT]
     values[place] = value
-    expect_error(address, "write", values)
+    expect_refusal(address, "write", values)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +237,10 @@ def test_hostile_values_for_a_text_are_an_error_each(address: str, place: int, v
         (0, [{"task": "mine", "dataset_path": "json"}]),
         (1, 0),
         (1, 10**9),
+        (1, 10**400),
+        (1, math.nan),
+        (1, "1e999"),
+        (1, True),
         (1, None),
         (2, "/etc"),
         (6, ["magnitude", "wanda", "ria", "random"]),
@@ -248,16 +249,4 @@ def test_hostile_values_for_a_text_are_an_error_each(address: str, place: int, v
 def test_hostile_values_for_questions_are_an_error_each(address: str, place: int, value: Any) -> None:
     values = [*QUESTIONS, *DEFAULT]
     values[place] = value
-    expect_error(address, "ask", values)
-
-
-def test_nan_is_an_error(address: str) -> None:
-    expect_error(address, "write", [*TEXT[:2], math.nan, *TEXT[3:], *DEFAULT])
-
-
-def expect_error(address: str, name: str, values: list[Any]) -> None:
-    answer = call(address, name, values)
-    assert "event: error" in answer or 'role=\\"alert\\"' in answer or "HTTP" in answer, answer[:500]
-    assert "root:" not in answer
-    assert str(ROOT) not in answer
-    assert alive(address)
+    expect_refusal(address, "ask", values)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from wanda_core.errors import Refused, check_stop
+from wanda_core.windows import check_windows
 
 POSITIONS = 512
 """Positions whose log-probabilities are taken in float32 at a time: over a large vocabulary they fill memory."""
@@ -49,8 +50,9 @@ def perplexity(
 
     Raises:
         Stopped: `stop` was set.
-        Refused: the device's memory does not hold the logits of one window.
+        Refused: the windows hold a token that the model lacks, or the device's memory does not hold the logits of one.
     """
+    check_windows("evaluation", windows, network)
     device = next(network.parameters()).device
     losses = []
     for index, window in enumerate(windows.to(device).unsqueeze(1)):

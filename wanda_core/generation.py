@@ -291,4 +291,4 @@ def _count(writings: list[Writing], sampling: Sampling) -> int:
 
 def _is_number(value: object, kind: type) -> bool:
     kinds = int if kind is int else int | float
-    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, kinds) and not isinstance(value, bool)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from huggingface_hub import errors as hub_errors
 from huggingface_hub import model_info, snapshot_download
+from huggingface_hub.utils import filter_repo_objects
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
@@ -38,9 +39,12 @@ PACKED = "packed.safetensors"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 UNWANTED = ["*/*", "consolidated*"]
 """Other formats of the same weights, in folders or beside the transformers ones."""
+FETCHED = {
+    "allow_patterns": ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"],
+    "ignore_patterns": UNWANTED,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +90,8 @@ def load(
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
         dtype: `auto` (float32 on a CPU, the checkpoint's on CUDA), `float32`, `bfloat16` or `float16`.
         revision: branch, tag or commit of a Hub model.
-        most_bytes: refuse larger weights before they are fetched; None: whatever the memory holds.
+        most_bytes: refuse larger weights, and more files of a Hub model, before they are fetched; None: whatever the
+            memory holds.
 
     Raises:
         Refused: not found, not reachable, not a causal language model, no safe weights, damaged, or too large.
@@ -111,6 +116,14 @@ class _Target:
     dtype: torch.dtype | str
     """`auto`: the checkpoint's."""
     most_bytes: int | None
+
+    def refuse_too_much(self, source: str, fetched: int) -> None:
+        """Files beside the weights, or weights that the Hub does not count, would fill the disk, too."""
+        if self.most_bytes is not None and fetched > self.most_bytes:
+            raise Refused(
+                f"{source} has {gigabytes(fetched)} of files, at most {gigabytes(self.most_bytes)} are allowed here: "
+                f"choose a smaller model"
+            )
 
     def refuse_unfit(self, source: str, needed: int) -> None:
         if self.most_bytes is not None and needed > self.most_bytes:
@@ -189,6 +202,7 @@ def _download(name: str, revision: str | None, target: _Target) -> tuple[Path, s
         file for file in sizes if file.endswith(".safetensors") and not file.startswith("consolidated")
     ]
     _refuse_unsafe(name, list(sizes), bool(weights))
+    target.refuse_too_much(name, sum(sizes[file] for file in filter_repo_objects(sizes, **FETCHED)))
     counts = info.safetensors.parameters if info.safetensors else {}
     if target.dtype == "auto" or not counts:
         target.refuse_unfit(name, sum(sizes[file] for file in weights))
@@ -200,7 +214,7 @@ def _download(name: str, revision: str | None, target: _Target) -> tuple[Path, s
             name, revision=info.sha, allow_patterns=["*.json"], ignore_patterns=UNWANTED
         )
         _config(name, Path(config))
-        folder = snapshot_download(name, revision=info.sha, allow_patterns=WANTED, ignore_patterns=UNWANTED)
+        folder = snapshot_download(name, revision=info.sha, **FETCHED)
     except hub_errors.GatedRepoError as error:
         raise Refused(_gated(name)) from error
     except (hub_errors.HTTPError, hub_errors.LocalEntryNotFoundError, ConnectionError) as error:

@@ -22,6 +22,7 @@ from wanda_core.methods import METHODS
 from wanda_core.pruning import Pruning
 from wanda_core.recipe import Recipe, parse_allocation
 from wanda_core.walk import OnProgress, Walk
+from wanda_core.windows import check_windows
 
 
 def prune(
@@ -138,7 +139,7 @@ def gather(
         Refused: the memory does not suffice.
         Stopped: `stop` was set.
     """
-    _check_tokens(anatomy, tokens)
+    check_windows("calibration", tokens, anatomy.decoder)
     samples, length = tokens.shape
     device = anatomy.layers[0].stored.device
     micro_batch = min(samples, micro_batch or default_micro_batch(length, device))
@@ -214,15 +215,7 @@ def _processor() -> str:
 
 def _check(anatomy: Anatomy, tokens: Tensor, recipe: Recipe) -> None:
     """Refuse what can be known to fail before the first forward."""
-    _check_tokens(anatomy, tokens)
+    check_windows("calibration", tokens, anatomy.decoder)
     allocation.explicit(anatomy, parse_allocation(recipe.allocation), recipe.sparsity)
     for layer in anatomy.layers:
         check_divides(recipe.parsed_pattern, layer.name, layer.weight.shape[1])
-
-
-def _check_tokens(anatomy: Anatomy, tokens: Tensor) -> None:
-    if tokens.dim() != 2 or tokens.dtype != torch.int64 or 0 in tokens.shape:
-        raise Refused("calibration must be int64 token windows of shape (samples, length)")
-    vocabulary = anatomy.decoder.get_input_embeddings().weight.shape[0]
-    if int(tokens.min()) < 0 or int(tokens.max()) >= vocabulary:
-        raise Refused(f"calibration holds a token outside the model's vocabulary of {vocabulary:,}")
