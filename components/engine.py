@@ -61,7 +61,7 @@ class Job(ABC):
         """
 
 
-_heavy = threading.Lock()
+heavy = threading.Lock()
 """Held by whoever computes: pruning and evaluation point the shared model at other weights for a while."""
 
 
@@ -72,7 +72,7 @@ def carry_out(job: Job) -> Iterator[Event]:
 
     def work() -> None:
         try:
-            with _heavy:
+            with heavy:
                 began = monotonic()
 
                 def put(event: Event) -> None:

@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.engine import ZERO_GPU, Progress, Put
+from components.engine import ZERO_GPU, Progress, Put, heavy
 from components.job import NOISE, Setup
 from components.settings import ASSETS, LIMITS
 from components.store import Store
@@ -132,8 +132,14 @@ def kept_pruning(subject: Subject, recipe: Recipe) -> Any | None:
 
 def warm_up() -> None:
     """Load the built-in model before the first visitor asks; not on ZeroGPU, where another process computes."""
+
+    def load() -> None:
+        # As a job would: two threads that import transformers at the same time get half of it.
+        with heavy:
+            shared_model("pocket")
+
     if not ZERO_GPU:
-        threading.Thread(target=shared_model, args=("pocket",), name="warm-up", daemon=True).start()
+        threading.Thread(target=load, name="warm-up", daemon=True).start()
 
 
 def _vocabulary(model: Any) -> int:
