@@ -24,7 +24,7 @@ from components.worker import Worker
 from wanda_core.errors import Refused
 
 GALLERY = {
-    "amounts": "Three methods, 10 to 80%",
+    "amounts": "All methods, 10 to 80%, 4:8, 2:4",
     "windows": "1 to 16 calibration windows",
     "texts": "Calibrated on other texts",
     "claims": "The paper's claims",

@@ -18,7 +18,8 @@ from components.worker import Worker
 from components.writing import Texts, Write
 from wanda_core.errors import Refused
 
-RECORDED = ASSETS / "recorded" / "texts.json"
+GALLERY = {"third": "30% removed", "half": "Half removed", "two-four": "2:4"}
+"""Recorded texts, all on one prompt, by magnitude, Wanda and SparseGPT."""
 PROMPT_CHARACTERS = 4_000
 NEW_TOKENS = 500
 PROMPT = "Long ago, in a dark forest, there lived a fox who"
@@ -33,6 +34,7 @@ class TextView:
     stop: gr.Button
     status_line: gr.HTML
     texts: gr.HTML
+    gallery: gr.Dropdown
     questions: questions.QuestionsSection
 
 
@@ -68,11 +70,23 @@ def build() -> TextView:
     status_line = gr.HTML(
         status.ready("Ready. Prunings that Run has made are used again."), elem_id="text-status"
     )
-    texts = gr.HTML(show(recorded_texts(), recorded=True), elem_id="texts")
+    gallery = gr.Dropdown(
+        [(label, name) for name, label in GALLERY.items()],
+        value="half",
+        label="Recorded texts",
+        elem_id="text-gallery",
+    )
+    texts = gr.HTML(show(recorded_texts("half"), recorded=True), elem_id="texts")
     with gr.Accordion("Zero-shot questions", open=False, elem_id="zero-shot"):
         section = questions.build()
     return TextView(
-        [prompt, new_tokens, temperature, top_p, seed, pack], write, stop, status_line, texts, section
+        [prompt, new_tokens, temperature, top_p, seed, pack],
+        write,
+        stop,
+        status_line,
+        texts,
+        gallery,
+        section,
     )
 
 
@@ -95,6 +109,12 @@ def connect(
         update=lambda texts: [show(texts)],
         api_name="write",
     )
+
+    def choose(name: object) -> Any:
+        known = isinstance(name, str) and name in GALLERY
+        return show(recorded_texts(name), recorded=True) if known else gr.skip()
+
+    view.gallery.input(choose, view.gallery, view.texts, queue=False, api_visibility="private")
     questions.connect(worker, view.questions, panel_inputs, sources)
 
 
@@ -144,9 +164,9 @@ def check(
     )
 
 
-def recorded_texts() -> Texts:
-    """The texts that fill the view before anything was written here."""
-    return Texts(**json.loads(RECORDED.read_text(encoding="utf-8")))
+def recorded_texts(name: str) -> Texts:
+    """The texts of one name in `GALLERY`, which fill the view before anything was written here."""
+    return Texts(**json.loads((ASSETS / "recorded" / f"texts-{name}.json").read_text(encoding="utf-8")))
 
 
 def show(texts: Texts, recorded: bool = False) -> str:

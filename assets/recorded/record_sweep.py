@@ -26,7 +26,7 @@ SAMPLES, LENGTH = SHAPE
 WIKITEXT = "WikiText-2 (test)"
 SWEEPS = {
     "amounts": Axes(
-        methods=("magnitude", "wanda", "sparsegpt"),
+        methods=("magnitude", "wanda", "ria", "random", "sparsegpt", "wanda+admm"),
         sparsities=(0.1, 0.3, 0.5, 0.6, 0.7, 0.8),
         patterns=("4:8", "2:4"),
         samples=(SAMPLES,),

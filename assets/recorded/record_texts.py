@@ -1,6 +1,7 @@
-"""Make the recorded texts of the Text view: `python -m assets.recorded.record_texts MODEL TEXT`.
+"""Make the recorded texts of the Text view: `python -m assets.recorded.record_texts NAME MODEL TEXT`.
 
-MODEL is SmolLM2-135M-Instruct as a folder or GGUF file, TEXT a UTF-8 file of the WikiText-2 test split.
+NAME is `third`, `half` or `two-four`: what was removed. MODEL is SmolLM2-135M-Instruct as a folder or GGUF file, TEXT a
+UTF-8 file of the WikiText-2 test split.
 """
 
 from __future__ import annotations
@@ -13,21 +14,19 @@ from typing import Any
 
 from components.engine import Progress
 from components.job import Setup
-from components.text import RECORDED
+from components.settings import ASSETS
 from components.writing import Texts, Write
 from wanda_core.recipe import Recipe
 
 NAME = "SmolLM2-135M-Instruct"
 PROMPT = "Why is the sky blue? Explain it to a child."
-RECIPES = (
-    Recipe(method="magnitude", sparsity=0.3),
-    Recipe(method="wanda", sparsity=0.3),
-    Recipe(method="wanda", sparsity=0.5),
-)
+METHODS = ("magnitude", "wanda", "sparsegpt")
+AMOUNTS = {"third": {"sparsity": 0.3}, "half": {"sparsity": 0.5}, "two-four": {"pattern": "2:4"}}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=AMOUNTS)
     parser.add_argument("model")
     parser.add_argument("text", type=Path)
     options = parser.parse_args()
@@ -43,7 +42,8 @@ def main() -> None:
         eval_length=512,
         seed=0,
     )
-    job = Write(setup, RECIPES, PROMPT, new_tokens=80, temperature=0.0, top_p=1.0, seed=0, pack=False)
+    recipes = tuple(Recipe(method=method, **AMOUNTS[options.name]) for method in METHODS)
+    job = Write(setup, recipes, PROMPT, new_tokens=80, temperature=0.0, top_p=1.0, seed=0, pack=False)
     texts = []
 
     def keep(event: Any) -> None:
@@ -55,9 +55,8 @@ def main() -> None:
     job.compute(keep, threading.Event())
     last = texts[-1]
     last.protocol |= {"source": NAME, "calibration": "WikiText-2 (test)"}
-    RECORDED.write_text(
-        json.dumps(vars(last), ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    content = json.dumps(vars(last), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    (ASSETS / "recorded" / f"texts-{options.name}.json").write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":
