@@ -11,6 +11,7 @@ if os.environ.get("SPACE_ID"):  # a token of the Space's owner opens nothing to 
     os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
 
 import gradio as gr
+from gradio.themes.utils.fonts import LocalFont
 
 from components import far, follow, inside, learn, links, recipe_panel, results, speed, text
 from components.job import check_panel
@@ -20,7 +21,9 @@ from components.settings import ASSETS, LIMITS
 from components.subject import warm_up
 from components.worker import Worker
 
-THEME = gr.themes.Default(primary_hue="blue").set(
+FONT = [LocalFont("Source Sans Pro", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"]
+"""The theme's own, but for the file of its bold letters, which lacks most of them."""
+THEME = gr.themes.Default(primary_hue="blue", font=FONT).set(
     button_primary_background_fill="*primary_700",
     button_primary_background_fill_hover="*primary_600",
     button_primary_background_fill_dark="*primary_700",

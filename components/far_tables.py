@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.results import protocol_note
 from components.sweeping import Swept
-from components.words import duration, is_reference, name, number, point, times
+from components.words import duration, is_reference, name, number, point, threads, times
 
 if TYPE_CHECKING:
     from wanda_core.budget import Reach
@@ -21,7 +21,7 @@ def label(swept: Swept) -> str:
     """Where these figures come from."""
     protocol, rows = swept.protocol, swept.rows
     model = escape(str(protocol["source"]))
-    machine = f"on {escape(str(protocol['device']))}, {protocol['threads']} threads"
+    machine = f"on {escape(str(protocol['device']))}, {threads(protocol['threads'])}"
     if swept.origin == "recorded":
         said = (
             f'<p class="label recorded"><b>A recorded sweep</b> of {model}, made on {escape(protocol["date"])} '
@@ -68,13 +68,13 @@ def reach(swept: Swept, percent: float) -> str:
         else:
             how = "measured" if far.measured else "interpolated between two measured points"
         body += (
-            f"<tr><th>{escape(name(method))}</th><td>{'–' if far.sparsity == 0 else f'{far.sparsity:.0%}'}</td>"
-            f"<td>{number(far.perplexity)}</td><td><small>{how}</small></td></tr>"
+            f'<tr><th>{escape(name(method))}<small class="note">{how}</small></th>'
+            f"<td>{'–' if far.sparsity == 0 else f'{far.sparsity:.0%}'}</td><td>{number(far.perplexity)}</td></tr>"
         )
     return (
         f'<p class="verdict">At most {percent:.0f}% worse than dense ({number(dense * (1 + percent / 100))} instead of '
         f'{number(dense)}):</p><div class="scroll" tabindex="0"><table class="results"><thead><tr><th>Method</th>'
-        f"<th>Can remove</th><th>Perplexity</th><th></th></tr></thead><tbody>{body}</tbody></table></div>"
+        f"<th>Can remove</th><th>Perplexity</th></tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -133,8 +133,8 @@ def claims(swept: Swept) -> str:
         verdict = {True: "✓ holds here", False: "✗ does not hold here", None: "not measured"}[judged.holds]
         body += (
             f"<tr><th>{escape(claim.says)}<small>holds if {escape(claim.rule)}</small></th>"
-            f"<td>{escape(claim.published)}<small>{escape(claim.source)}</small></td><td>{measured or '–'}</td>"
-            f"<td><b>{verdict}</b></td></tr>"
+            f'<td data-title="Published">{escape(claim.published)}<small>{escape(claim.source)}</small></td>'
+            f'<td data-title="Measured">{measured or "–"}</td><td data-title="Verdict"><b>{verdict}</b></td></tr>'
         )
     model = escape(str(swept.protocol["source"]))
     where = "here, now" if swept.origin == "here" else f"on {escape(str(swept.protocol['date']))}"

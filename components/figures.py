@@ -24,6 +24,8 @@ COLOURS = {
     "random": "#b38f00",
 }
 OTHER = "#8c6bb1"
+SYMBOLS = ("diamond-open", "square-open", "triangle-up-open", "cross-open", "star-open")
+"""Of N:M patterns, beside the curves."""
 pio.templates.default = None
 """A template is checked anew for every figure, longer than drawing takes; the look is set in `styled`."""
 GRID = "rgba(128,128,128,0.25)"
@@ -83,6 +85,8 @@ def _curves(rows: list[Mapping[str, Any]]) -> go.Figure:
                 line={"dash": next(dashes), "color": COLOURS["dense"]},
                 hovertemplate=f"{words.point(row)}: perplexity %{{y:.5g}}<extra></extra>",
             )
+    patterns = dict.fromkeys(row["pattern"] for row in rows if row["pattern"] not in (None, "unstructured"))
+    symbols = dict(zip(patterns, cycle(SYMBOLS), strict=False))
     for method in dict.fromkeys(row["method"] for row in rows if not words.is_reference(row)):
         own = [row for row in rows if row["method"] == method]
         free = sorted(
@@ -102,13 +106,19 @@ def _curves(rows: list[Mapping[str, Any]]) -> go.Figure:
             figure.add_scatter(
                 x=[100 * row["sparsity_reached"] for row in fixed],
                 y=[row["perplexity"] for row in fixed],
-                mode="markers+text",
+                mode="markers",
                 text=[row["pattern"] for row in fixed],
-                textposition="middle right",
-                marker={"symbol": "diamond-open", "size": 10, "color": _colour(method)},
+                marker={
+                    "symbol": [symbols[row["pattern"]] for row in fixed],
+                    "size": 10,
+                    "color": _colour(method),
+                },
                 showlegend=False,
                 hovertemplate=f"{words.name(method)}, %{{text}}: perplexity %{{y:.5g}}<extra></extra>",
             )
+    for pattern, symbol in symbols.items():  # what the symbols mean, whoever's they are
+        grey = {"symbol": symbol, "size": 10, "color": COLOURS["dense"]}
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=pattern, marker=grey)
     figure.update_yaxes(type="log", title="perplexity (log scale)", dtick=1)
     figure.update_xaxes(title="sparsity: share of weights removed", ticksuffix="%")
     return figure

@@ -12,7 +12,7 @@ import gradio as gr
 from components import figures
 from components.measure import Outcome
 from components.settings import ASSETS
-from components.words import amount, duration, name, number, point, times
+from components.words import amount, duration, name, number, point, threads, times
 
 RECORDED = ASSETS / "recorded" / "smollm2-135m.json"
 
@@ -68,7 +68,7 @@ def _label(protocol: dict[str, Any], recorded: bool) -> str:
         return f'<p class="label">Measured here, now, on <b>{model}</b></p>'
     return (
         f'<p class="label recorded"><b>A recorded run</b> of {model}, made on {escape(protocol["date"])} on '
-        f"{escape(protocol['device'])}, {protocol['threads']} threads. Press Run to measure on this machine.</p>"
+        f"{escape(protocol['device'])}, {threads(protocol['threads'])}. Press Run to measure on this machine.</p>"
     )
 
 
@@ -158,7 +158,7 @@ def protocol_note(protocol: dict[str, Any], recorded: bool) -> str:
         f"tokens of {escape(protocol['evaluation'])}; every token but a window's first is predicted from those "
         f"before it. Calibrated on {protocol['samples']} windows of {protocol['length']} tokens of "
         f"{escape(protocol['calibration'])}{own}, seed {protocol['seed']}. {escape(protocol['device'])}, "
-        f"{escape(protocol['dtype'])}, {protocol['threads']} threads, micro-batch {protocol['micro_batch']}, "
+        f"{escape(protocol['dtype'])}, {threads(protocol['threads'])}, micro-batch {protocol['micro_batch']}, "
         f"torch {escape(protocol['torch'])}, transformers {escape(protocol['transformers'])}.</p>"
         f"<details><summary>All settings of this measurement</summary><dl>{details}</dl></details></div>"
     )

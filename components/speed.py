@@ -17,7 +17,7 @@ from components import figures_speed, follow, status
 from components.job import check_panel
 from components.settings import ASSETS, HOSTED
 from components.speed_jobs import KINDS, Export, Exported, Latency, MeasureLatency
-from components.words import name
+from components.words import name, threads
 from components.worker import Worker
 from wanda_core.errors import Refused
 
@@ -171,7 +171,7 @@ def _label(protocol: dict[str, Any], recorded: bool) -> str:
         return f'<p class="label">Measured here, now, on <b>{model}</b></p>'
     return (
         f'<p class="label recorded"><b>A recorded measurement</b> of {model}, made on {escape(protocol["date"])} on '
-        f"{escape(protocol['device'])}, {protocol['threads']} threads. Press Measure speed to measure this machine.</p>"
+        f"{escape(protocol['device'])}, {threads(protocol['threads'])}. Press Measure speed to measure this machine.</p>"
     )
 
 
@@ -202,12 +202,12 @@ def _sizes(sizes: dict[str, int]) -> str:
         ("Masks alone", sizes["masks"], "one bit for every weight of the pruned layers"),
     ]
     body = "".join(
-        f"<tr><th>{title}</th><td>{_bytes(size)}</td><td>{size / dense:.0%}</td><td><small>{note}</small></td></tr>"
+        f'<tr><th>{title}<small class="note">{note}</small></th><td>{_bytes(size)}</td><td>{size / dense:.0%}</td></tr>'
         for title, size, note in lines
     )
     return (
         '<h3>Is it smaller?</h3><div class="scroll" tabindex="0"><table class="results" id="size-table"><thead><tr>'
-        "<th>Weights</th><th>Bytes</th><th>Of dense</th><th></th></tr></thead>"
+        "<th>Weights</th><th>Bytes</th><th>Of dense</th></tr></thead>"
         f"<tbody>{body}</tbody></table></div><p class='hint'>Of the whole model pruned 2:4; embeddings and norms stay "
         "dense in every form. A file's header adds some kilobytes.</p>"
     )
@@ -228,7 +228,7 @@ def _protocol(protocol: dict[str, Any], recorded: bool) -> str:
         f'<div class="protocol"><p>{where} in interleaved rounds after a warm-up; medians, whiskers at the quartiles. '
         f"Whole model: a prompt of 128 random tokens, then 24 tokens one after the other; pruned 2:4 by "
         f"{escape(name(protocol['method']))}, which does not matter for the speed; the 50% by magnitude.{left} "
-        f"{escape(protocol['device'])}, {protocol['dtype']}, {protocol['threads']} threads, "
+        f"{escape(protocol['device'])}, {protocol['dtype']}, {threads(protocol['threads'])}, "
         f"torch {escape(protocol['torch'])}, transformers {escape(protocol['transformers'])}. "
         f"CUDA: {escape(protocol['cuda'])}.</p></div>"
     )

@@ -13,7 +13,7 @@ import gradio as gr
 from components import follow, questions, status
 from components.job import broken, check_beside, whole
 from components.settings import ASSETS
-from components.words import number
+from components.words import number, threads
 from components.worker import Worker
 from components.writing import Texts, Write
 from wanda_core.errors import Refused
@@ -202,7 +202,7 @@ def _label(protocol: dict[str, Any], recorded: bool) -> str:
         return f'<p class="label">Written here, now, by <b>{model}</b></p>'
     return (
         f'<p class="label recorded"><b>Recorded texts</b> of {model}, written on {escape(protocol["date"])} on '
-        f"{escape(protocol['device'])}, {protocol['threads']} threads. Press Write for texts from this machine.</p>"
+        f"{escape(protocol['device'])}, {threads(protocol['threads'])}. Press Write for texts from this machine.</p>"
     )
 
 
@@ -257,6 +257,6 @@ def _protocol(protocol: dict[str, Any]) -> str:
         f'<div class="protocol"><p>At most {protocol["new_tokens"]} new tokens, {choice}. The prompt went in '
         f"{template}, {protocol['prompt_tokens']} tokens. Pruned after {protocol['samples']} windows of "
         f"{protocol['length']} tokens of {escape(protocol['calibration'])}. {escape(protocol['device'])}, "
-        f"{protocol['dtype']}, {protocol['threads']} threads, torch {escape(protocol['torch'])}, "
+        f"{protocol['dtype']}, {threads(protocol['threads'])}, torch {escape(protocol['torch'])}, "
         f"transformers {escape(protocol['transformers'])}.</p></div>"
     )

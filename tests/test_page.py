@@ -26,6 +26,18 @@ def test_the_first_screen_is_a_recorded_run_and_says_so(visit: Visit) -> None:
     assert visit.page.locator("#errors-chart .js-plotly-plot .scatterlayer .trace").count() >= 4
 
 
+def test_every_letter_is_of_the_pages_own_font(visit: Visit) -> None:
+    visit.page.wait_for_function("document.fonts.status == 'loaded'")
+    session = visit.page.context.new_cdp_session(visit.page)
+    session.send("DOM.enable")
+    session.send("CSS.enable")
+    root = session.send("DOM.getDocument")["root"]["nodeId"]
+    for part in (".verdict", ".verdict b", "table.results", "#introduction h1"):
+        node = session.send("DOM.querySelector", {"nodeId": root, "selector": part})["nodeId"]
+        fonts = session.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+        assert {font["familyName"] for font in fonts} == {"Source Sans 3"}, part
+
+
 def test_default_run(visit: Visit) -> None:
     visit.run()
     visit.wait_for("Done in")

@@ -60,6 +60,14 @@ def test_the_first_screen_is_recorded_texts_and_says_so(visit: TextVisit) -> Non
     assert all(len(text) > 20 for text in visit.texts())
 
 
+def test_the_gallery_of_recorded_texts(visit: TextVisit) -> None:
+    assert visit.headings() == ["Dense", "Magnitude 50%", "Wanda 50%", "SparseGPT 50%"]
+    visit.choose("Recorded texts", "2:4")
+    visit.page.wait_for_selector("#texts .writing h3:text('Wanda 2:4')")
+    assert visit.headings() == ["Dense", "Magnitude 2:4", "Wanda 2:4", "SparseGPT 2:4"]
+    assert "Recorded texts of SmolLM2-135M-Instruct" in visit.page.inner_text("#texts")
+
+
 def test_two_methods_beside_the_dense_text(visit: TextVisit) -> None:
     visit.write()
     visit.wait_for("Done in")
