@@ -171,7 +171,8 @@ def _label(protocol: dict[str, Any], recorded: bool) -> str:
         return f'<p class="label">Measured here, now, on <b>{model}</b></p>'
     return (
         f'<p class="label recorded"><b>A recorded measurement</b> of {model}, made on {escape(protocol["date"])} on '
-        f"{escape(protocol['device'])}, {threads(protocol['threads'])}. Press Measure speed to measure this machine.</p>"
+        f"{escape(protocol['device'])}, {threads(protocol['threads'])}. Press Measure speed to measure this "
+        "machine.</p>"
     )
 
 

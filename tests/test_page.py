@@ -32,7 +32,7 @@ def test_every_letter_is_of_the_pages_own_font(visit: Visit) -> None:
     session.send("DOM.enable")
     session.send("CSS.enable")
     root = session.send("DOM.getDocument")["root"]["nodeId"]
-    for part in (".verdict", ".verdict b", "table.results", "#introduction h1"):
+    for part in (".verdict", ".verdict b", "table.results th", "#introduction h1"):
         node = session.send("DOM.querySelector", {"nodeId": root, "selector": part})["nodeId"]
         fonts = session.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
         assert {font["familyName"] for font in fonts} == {"Source Sans 3"}, part
