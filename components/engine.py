@@ -7,6 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
@@ -17,6 +18,8 @@ from wanda_core.errors import Refused, Stopped
 ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
 ZERO_GPU_SECONDS = 120
 """What an anonymous visitor has in a day."""
+SECONDS_BETWEEN_EVENTS = 0.1
+"""Progress that comes sooner after the last event is not passed on: nobody sees it."""
 HEARTBEAT = 0.5
 """Seconds without news after which a job's last progress is told again, so that whoever follows can stop it."""
 
@@ -61,8 +64,19 @@ class Job(ABC):
         """
 
 
-heavy = threading.Lock()
+_heavy = threading.Lock()
 """Held by whoever computes: pruning and evaluation point the shared model at other weights for a while."""
+
+
+_importing = threading.Lock()
+
+
+def import_engine() -> None:
+    """Import what takes seconds, once: the first screen does without, and two threads that import transformers at the
+    same time get half of it."""
+    with _importing:
+        for module in ("experiments", "generation", "overview", "sweep"):
+            import_module(f"wanda_core.{module}")
 
 
 def carry_out(job: Job) -> Iterator[Event]:
@@ -72,7 +86,7 @@ def carry_out(job: Job) -> Iterator[Event]:
 
     def work() -> None:
         try:
-            with heavy:
+            with _heavy:
                 began = monotonic()
 
                 def put(event: Event) -> None:
@@ -83,6 +97,7 @@ def carry_out(job: Job) -> Iterator[Event]:
                         )
                     events.put(event)
 
+                import_engine()
                 job.compute(put, stop)
         except Refused as error:
             events.put(Failure(str(error)))
@@ -103,17 +118,20 @@ def carry_out(job: Job) -> Iterator[Event]:
 
     thread = threading.Thread(target=work, name="work")
     thread.start()
-    latest = Progress("Starting", 0.0)
+    latest, told = Progress("Starting", 0.0), 0.0
     try:
         while True:
             try:
                 event = events.get(timeout=HEARTBEAT)
             except Empty:
-                event = latest  # once more: whoever waits for an event cannot close the generator
+                event, told = latest, 0.0  # once more: whoever waits for an event cannot close the generator
             if event is None:
                 return
             if isinstance(event, Progress):
                 latest = event
+                if monotonic() - told < SECONDS_BETWEEN_EVENTS:
+                    continue
+            told = monotonic()
             yield event
     finally:
         stop.set()

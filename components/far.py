@@ -7,6 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from components import far_tables, figures, follow, status
+from components.engine import ZERO_GPU
 from components.far_check import check_claims, check_ends, check_sweep, saved_sweep
 from components.settings import ASSETS, LIMITS
 from components.store import Store
@@ -95,7 +97,8 @@ def build() -> FarView:
         sweep = gr.Button("Sweep", variant="primary", min_width=100, elem_id="sweep")
         stop = gr.Button("Stop", interactive=False, min_width=100, elem_id="stop-sweep")
     status_line = gr.HTML(
-        status.ready("Ready. Points measured before are not measured again."), elem_id="sweep-status"
+        status.ready("Ready." if ZERO_GPU else "Ready. Points measured before are not measured again."),
+        elem_id="sweep-status",
     )
     with gr.Row():
         gallery = gr.Dropdown(
@@ -233,7 +236,8 @@ def update(swept: Swept, key: str = "") -> list[Any]:
     """Values for the key and `FarView.shown`."""
     if key not in GALLERY:
         key = secrets.token_urlsafe(16)
-        _shown.put(key, swept, 1000 + 600 * len(swept.rows))
+        own = 4 * len(swept.asked.setup.own_text) if swept.asked else 0
+        _shown.put(key, swept, 1000 + 600 * len(swept.rows) + own)
     as_csv, as_json = _files(swept, key)
     return [
         key,
@@ -258,7 +262,7 @@ def _swept(key: object) -> Swept:
 
 
 def _budget(percent: object) -> float:
-    if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 < percent <= 1000:
+    if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 < percent <= 200:
         raise Refused("the budget is a number of per cent, 1 to 200")
     return float(percent)
 
@@ -280,5 +284,6 @@ def _files(swept: Swept, key: str) -> tuple[str, str]:
 def _forget_old(folder: Path) -> None:
     """Drop files whose results are no longer kept; the recorded ones stay."""
     for each in folder.iterdir() if folder.is_dir() else ():
-        if each.name not in GALLERY and time.time() - each.stat().st_mtime > LIMITS.result_seconds:
-            shutil.rmtree(each, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another visitor's request does the same
+            if each.name not in GALLERY and time.time() - each.stat().st_mtime > LIMITS.result_seconds:
+                shutil.rmtree(each, ignore_errors=True)

@@ -111,15 +111,32 @@ def check_ends(swept: Swept, percent: float) -> Sweep:
     if swept.asked is None:
         raise Refused("what is shown was not measured here: press Sweep first, then this")
     points = [point for point in swept.asked.points if point.recipe]
-    more = []
-    for method, end in far_tables.ends(swept, percent).items():
-        own = next(p for p in points if p.recipe.method == method and p.recipe.pattern == "unstructured")
-        below = Point(replace(own.recipe, sparsity=int(100 * end.sparsity) / 100), own.calibration)
+    ends, more = far_tables.ends(swept, percent), []
+    if not ends:
+        raise Refused("a budget needs the dense model and points of unstructured sparsity: sweep those first")
+    if all(end.beyond for end in ends.values()):
+        raise Refused("all points are within the budget: sweep higher sparsities, or choose a smaller budget")
+    for row in far_tables.of_first_calibration(swept.rows):
+        if is_reference(row) or row["pattern"] != "unstructured" or row["method"] not in ends:
+            continue
+        end = ends.pop(row["method"])
+        own = next(point for point in points if _is(point, row))
+        below = Point(replace(own.recipe, sparsity=int(100 * end.sparsity + 1e-6) / 100), own.calibration)
         if not end.measured and below.recipe.sparsity and below not in points:
             more.append(below)
     if not more:
-        raise Refused("there is nothing between: every method ends at a measured point, or within 1% of one")
+        raise Refused(
+            "there is nothing to measure: every method ends within 1% of a measured point, or beyond all"
+        )
     return replace(swept.asked, points=(DENSE, *cheapest_first([*points, *more])))
+
+
+def _is(point: Any, row: dict[str, Any]) -> bool:
+    """Whether a row is that of the point."""
+    recipe, calibration = point.recipe, point.calibration
+    return (recipe.method, recipe.sparsity, recipe.pattern, calibration.samples, recipe.seed) == (
+        row["method"], row["sparsity"], row["pattern"], row["samples"], row["seed"]
+    ) and TEXT_NAMES[calibration.text] == row["calibration"]  # fmt: skip
 
 
 def saved_sweep(file: object) -> Swept:
@@ -130,7 +147,7 @@ def saved_sweep(file: object) -> Swept:
     """
     path = Path(str(file))
     if not path.is_file():
-        raise Refused(WRONG)
+        raise Refused("the file is no longer there: open it again")
     try:
         return _read(path)
     finally:
@@ -172,7 +189,7 @@ def _sound(row: dict[str, Any]) -> bool:
             good = value is None or (number and 0 <= value < 1e300)
         if not good and column != "error":  # which is escaped
             return False
-    if row["method"] is None or row["sparsity"] is None or row["perplexity"] == 0:
+    if row["method"] is None or row["sparsity"] is None or (row["perplexity"] or 1) < 1:
         return False
     if row["perplexity"] is not None and row["sparsity_reached"] is None:
         return False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.results import protocol_note
 from components.sweeping import Swept
-from components.words import duration, is_reference, name, number, point, threads, times
+from components.words import duration, is_reference, name, number, point, threads, times, without_flags
 
 if TYPE_CHECKING:
     from wanda_core.budget import Reach
@@ -89,7 +89,7 @@ def rows(swept: Swept) -> str:
     for row in swept.rows:
         if row["error"]:
             body += f'<tr><th>{escape(point(row))}</th><td class="failed" colspan="{len(head) - 1}">'
-            body += f"{escape(row['error'])}</td></tr>"
+            body += f"{escape(without_flags(row['error']))}</td></tr>"
             continue
         value = row["perplexity"]
         seconds = (row["prune_seconds"] or 0) + (row["evaluate_seconds"] or 0)

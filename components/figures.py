@@ -129,7 +129,7 @@ def sensitivity_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     over seeds, the bar their range.
 
     Args:
-        rows: of `points.COLUMNS` and `points.SWEPT`.
+        rows: of `tables.COLUMNS` and `tables.SWEPT`.
     """
     figure = styled(go.Figure(), height=340)
     lines: dict[str, dict[int, list[float]]] = {}

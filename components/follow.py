@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from components import status
-from components.engine import Job
+from components.engine import Job, import_engine
 from components.words import duration
 from components.worker import Task, Worker
 from wanda_core.errors import Refused
@@ -44,6 +44,7 @@ def on_click(
 
     async def follow(request: gr.Request, *values: Any) -> AsyncIterator[list[Any]]:
         visitor = request.session_hash or secrets.token_urlsafe()
+        await asyncio.to_thread(import_engine)  # seconds, soon after the start
         try:
             task = worker.join(visitor, make_job(*values))
         except Refused as error:

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from components import figures, figures_map, follow, status
+from components.engine import import_engine
 from components.inside_card import GROUPS, card_values, finite, side_names
 from components.job import PATTERNS, check_panel
 from components.look import (
@@ -200,7 +201,7 @@ class _Ran:
         except Refused:
             return False
         return has_run(setup, pair(recipes)) and not (
-            look.setup == setup and look.recipes == pair(recipes) and any(look.own)
+            look.setup == setup.digest and look.recipes == pair(recipes) and any(look.own)
         )
 
 
@@ -209,6 +210,7 @@ def first_look(shown: Any) -> Any:
     takes torch, which the first screen does without."""
     if shown:
         return gr.skip()
+    import_engine()
     look = recorded()
     return _showing(look, next(iter(look.norms)), 20, 40)
 

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from components import lesson, status
+from components.engine import import_engine
 from components.settings import ASSETS
 from components.words import name, number
 from wanda_core.errors import Refused
@@ -81,6 +82,7 @@ def build(page: gr.Blocks) -> None:
 
 def recompute(weight: Any, inputs: Any, percent: Any) -> str:
     """The steps for what the visitor typed."""
+    import_engine()
     try:
         return _lesson(weight, inputs, percent)
     except Refused as error:

@@ -37,8 +37,8 @@ class Look:
     """`wanda_core.overview.LayerSummary` of every layer, in the model's order."""
     norms: dict[str, Any]
     """By layer, L2 norms of its input features (in_features,) in the dense model."""
-    setup: Setup | None = None
-    """What was asked for; None for the recorded one."""
+    setup: str | None = None
+    """`Setup.digest` of what was asked for; None for the recorded one."""
 
     def key(self, recipe: Recipe | str | None) -> tuple[Any, ...]:
         """Names a pruning of this model, as `Subject.key` does."""
@@ -83,12 +83,12 @@ class LookInside(Job):
             recipes=self.recipes,
             own=tuple(pruning is not None for pruning in kept),
             layers=(),
-            setup=self.setup,
+            setup=self.setup.digest,
             norms={},
         )
         known = _looks.get(look.name)
         if known is not None:
-            put(known)
+            put(replace(known, setup=self.setup.digest))
             return
         layers, norms, total = {}, {}, len(subject.model.anatomy.layers)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Any
 
 from components.engine import Job, Progress, Put
@@ -14,8 +13,6 @@ from components.settings import LIMITS
 from components.store import Store
 from components.subject import Subject, keep_pruning, kept_pruning, prepare
 from wanda_core.recipe import Recipe
-
-SECONDS_BETWEEN_EVENTS = 0.1
 
 
 @dataclass
@@ -51,16 +48,12 @@ class Measure(Job):
         outcome = Outcome(subject.protocol)
         planned = [None, *self.recipes]
         known = known_rows(subject, planned)
-        last = 0.0
 
         def on_progress(doing: str, share: float, where: str) -> None:
-            nonlocal last
-            if monotonic() - last > SECONDS_BETWEEN_EVENTS:
-                last = monotonic()
-                pruning = doing.startswith("pruning")
-                # Dense is one evaluation; every recipe is a pruning and an evaluation.
-                done = 2 * len(outcome.rows) - bool(outcome.rows) + (bool(outcome.rows) and not pruning)
-                put(Progress(f"{doing.capitalize()}: {where}", (done + share) / (1 + 2 * len(self.recipes))))
+            pruning = doing.startswith("pruning")
+            # Dense is one evaluation; every recipe is a pruning and an evaluation.
+            done = 2 * len(outcome.rows) - bool(outcome.rows) + (bool(outcome.rows) and not pruning)
+            put(Progress(f"{doing.capitalize()}: {where}", (done + share) / (1 + 2 * len(self.recipes))))
 
         def on_row(row: dict[str, Any], pruning: Any) -> None:
             recipe = planned[len(outcome.rows)]
@@ -70,7 +63,7 @@ class Measure(Job):
                 pruning = kept_pruning(subject, recipe)
             if row["error"] is None:
                 keep_row(subject, recipe, row)
-                _runs.put((self.setup, recipe), True, ROW_BYTES)
+                _runs.put((self.setup.digest, recipe), True, ROW_BYTES)
             outcome.rows.append(row)
             if pruning is not None:
                 outcome.layers[point_name(recipe)] = layer_figures(pruning)
@@ -89,17 +82,17 @@ class Measure(Job):
         )
 
 
-def keep_row(subject: Subject, recipe: Recipe | None, row: dict[str, Any]) -> None:
-    """Remember a measured row; no recipe: the dense model's."""
+def keep_row(subject: Subject, recipe: Recipe | str | None, row: dict[str, Any]) -> None:
+    """Remember a measured row: a pruning's, one that is named by a word, or (no recipe) the dense model's."""
     _rows.put(_row_key(subject, recipe), row, ROW_BYTES)
 
 
-def kept_row(subject: Subject, recipe: Recipe | None) -> dict[str, Any] | None:
+def kept_row(subject: Subject, recipe: Recipe | str | None) -> dict[str, Any] | None:
     """The row that was measured before, on the same windows."""
     return _rows.get(_row_key(subject, recipe))
 
 
-def _row_key(subject: Subject, recipe: Recipe | None) -> tuple[Any, ...]:
+def _row_key(subject: Subject, recipe: Recipe | str | None) -> tuple[Any, ...]:
     evaluation = subject.protocol["evaluation_sha256"]
     if recipe is None:
         return (subject.model.fingerprint, evaluation)
@@ -118,7 +111,7 @@ _runs: Store[bool] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
 
 def has_run(setup: Setup, recipes: Sequence[Recipe]) -> bool:
     """Whether any of these recipes was measured on that setup not long ago."""
-    return any(_runs.get((setup, recipe)) for recipe in recipes)
+    return any(_runs.get((setup.digest, recipe)) for recipe in recipes)
 
 
 def point_name(recipe: Any) -> str:

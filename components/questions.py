@@ -13,7 +13,7 @@ import gradio as gr
 from components import follow, status
 from components.engine import Job, Progress, Put
 from components.job import Setup, check_beside, whole
-from components.subject import prepare, pruning_of
+from components.subject import prepare, prunings_of
 from components.words import name, point
 from components.worker import Worker
 from wanda_core.errors import Refused
@@ -59,11 +59,7 @@ class Ask(Job):
 
     def compute(self, put: Put, stop: threading.Event) -> None:
         subject = prepare(self.setup, put)
-        each = PRUNING / len(self.recipes)
-        prunings = [
-            pruning_of(subject, recipe, put, stop, before=index * each, share=each)
-            for index, recipe in enumerate(self.recipes)
-        ]
+        prunings = prunings_of(subject, self.recipes, put, stop, share=PRUNING)
         models = [name("dense"), *(point(recipe.as_dict()) for recipe in self.recipes)]
         answers: list[Answers] = []
 

@@ -43,7 +43,7 @@ def build(sources: Sequence[str]) -> RecipePanel:
         [*sources, *HUB_MODELS],
         value=sources[0],
         label="1 · Model",
-        info="pocket is built in and tiny. Any causal model of the Hub works: type owner/name.",
+        info="pocket is built in and tiny. For a model of the Hub type owner/name.",
         allow_custom_value=True,
         elem_id="model",
     )
@@ -61,7 +61,7 @@ def build(sources: Sequence[str]) -> RecipePanel:
     )
     own_text = gr.Textbox(
         label="My own text",
-        info="Plain text, a few pages at least; it is not kept.",
+        info=f"Plain text, a few pages at least; forgotten after {LIMITS.result_seconds / 3600:.0f} h.",
         lines=4,
         max_lines=8,
         max_length=LIMITS.text_characters,

@@ -12,7 +12,7 @@ import gradio as gr
 from components import figures
 from components.measure import Outcome
 from components.settings import ASSETS
-from components.words import amount, duration, name, number, point, threads, times
+from components.words import amount, duration, name, number, point, threads, times, without_flags
 
 RECORDED = ASSETS / "recorded" / "smollm2-135m.json"
 
@@ -118,7 +118,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 def _table_row(row: dict[str, Any], dense: float | None) -> str:
     if row["error"]:
-        return f'<tr><th>{escape(point(row))}</th><td class="failed" colspan="4">{escape(row["error"])}</td></tr>'
+        reason = escape(without_flags(row["error"]))
+        return f'<tr><th>{escape(point(row))}</th><td class="failed" colspan="4">{reason}</td></tr>'
     interval = ""
     if row["perplexity_low"] is not None:
         interval = f" <small>{number(row['perplexity_low'])} to {number(row['perplexity_high'])}</small>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import shutil
 import threading
@@ -151,6 +152,8 @@ class Export(Job):
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, Refused):  # without the path that it was to have
                 raise Refused(str(error).replace(f"{folder}/", "")) from error
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise Refused("the disk is full: try again later, or export a smaller model") from error
             raise
         (file,) = folder.iterdir()
         put(Exported(str(file), file.stat().st_size, holds, name))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+from components.words import without_flags
+
 
 def ready(message: str) -> str:
     return f'<p class="status" role="status">{escape(message)}</p>'
@@ -24,4 +26,5 @@ def working(doing: str, share: float, left: str) -> str:
 
 def failed(message: str) -> str:
     """Why it did not work and what to do, where the eye is."""
-    return f'<p class="status failed" role="alert">{escape(message[:1].upper() + message[1:])}.</p>'
+    said = without_flags(message)
+    return f'<p class="status failed" role="alert">{escape(said[:1].upper() + said[1:])}.</p>'

@@ -6,11 +6,13 @@ Kept here in the process that computes: on ZeroGPU that is not the page's.
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.engine import ZERO_GPU, Progress, Put, heavy
+from components.engine import ZERO_GPU, Progress, Put, import_engine
 from components.job import NOISE, Setup
 from components.settings import ASSETS, LIMITS
 from components.store import Store
@@ -22,6 +24,15 @@ _prunings: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
 _texts: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
 _loading = threading.Lock()
 """Two loads at a time disturb each other: transformers switches to the meta device for all threads meanwhile."""
+
+
+def _after_fork() -> None:
+    global _loading
+    _loading = threading.Lock()
+
+
+# On ZeroGPU a job's process may begin while a thread of the page's loads a model, which nobody there would end.
+os.register_at_fork(after_in_child=_after_fork)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +48,8 @@ class Subject:
     protocol: dict[str, Any]
     """How what is measured on it was measured."""
 
-    def key(self, recipe: Recipe) -> tuple[Any, ...]:
-        """Names a pruning of this model, calibrated on these windows."""
+    def key(self, recipe: Recipe | str) -> tuple[Any, ...]:
+        """Names a pruning, or what a word says, of this model, calibrated on these windows."""
         return (self.model.fingerprint, self.protocol["calibration_sha256"], recipe)
 
 
@@ -125,21 +136,32 @@ def pruning_of(
     return pruning
 
 
+def prunings_of(
+    subject: Subject, recipes: Sequence[Recipe], put: Put, stop: threading.Event, share: float
+) -> list[Any]:
+    """`pruning_of` for each recipe; together they are `share` of the whole job."""
+    each = share / len(recipes)
+    return [
+        pruning_of(subject, recipe, put, stop, before=index * each, share=each)
+        for index, recipe in enumerate(recipes)
+    ]
+
+
 def kept_pruning(subject: Subject, recipe: Recipe) -> Any | None:
     """The pruning by that recipe, where it was made before and is still kept."""
     return _prunings.get(subject.key(recipe))
 
 
 def warm_up() -> None:
-    """Load the built-in model before the first visitor asks; not on ZeroGPU, where another process computes."""
+    """Import the engine, and load the built-in model, before the first visitor asks; on ZeroGPU, where another process
+    computes, import alone."""
 
     def load() -> None:
-        # As a job would: two threads that import transformers at the same time get half of it.
-        with heavy:
+        import_engine()
+        if not ZERO_GPU:
             shared_model("pocket")
 
-    if not ZERO_GPU:
-        threading.Thread(target=load, name="warm-up", daemon=True).start()
+    threading.Thread(target=load, name="warm-up", daemon=True).start()
 
 
 def _vocabulary(model: Any) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from time import monotonic
 from typing import Any
 
 from components.engine import Job, Progress, Put
 from components.job import NOISE, TEXTS, Setup
-from components.measure import SECONDS_BETWEEN_EVENTS, keep_row, kept_row
+from components.measure import keep_row, kept_row
 from components.subject import Subject, keep_pruning, kept_pruning, prepare, shared_model
 from wanda_core.errors import Refused
 
@@ -22,7 +22,7 @@ class Swept:
 
     protocol: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
-    """Of `points.COLUMNS` and `points.SWEPT`."""
+    """Of `tables.COLUMNS` and `tables.SWEPT`."""
     planned: int = 0
     """Points asked for, the dense model among them."""
     origin: str = "here"
@@ -48,12 +48,11 @@ class Sweep(Job):
 
     def compute(self, put: Put, stop: threading.Event) -> None:
         from wanda_core import references
-        from wanda_core.points import DENSE, Calibration, Point
+        from wanda_core.points import DENSE, Calibration, Point, blank
         from wanda_core.sweep import sweep
         from wanda_core.tables import SWEPT
 
         points = self.points
-        last = 0.0
         subjects: dict[Calibration, Subject | Refused] = {}
 
         def subject_of(calibration: Calibration | None) -> Subject:
@@ -91,12 +90,9 @@ class Sweep(Job):
         swept = Swept(subject.protocol, [], len(points) + self.int8 + bool(self.smaller), asked=self)
 
         def on_progress(doing: str, share: float, where: str) -> None:
-            nonlocal last
-            if monotonic() - last > SECONDS_BETWEEN_EVENTS:
-                last = monotonic()
-                said = f"Point {len(swept.rows) + 1} of {swept.planned}, {doing}: {where}"
-                part = share / 2 + 0.5 * (not doing.startswith("pruning"))
-                put(Progress(said, (len(swept.rows) + part) / swept.planned))
+            said = f"Point {len(swept.rows) + 1} of {swept.planned}, {doing}: {where}"
+            part = share / 2 + 0.5 * (not doing.startswith("pruning"))
+            put(Progress(said, (len(swept.rows) + part) / swept.planned))
 
         def add(row: dict[str, Any]) -> None:
             swept.rows.append(row)
@@ -137,18 +133,24 @@ class Sweep(Job):
                 Progress(f"{doing}: {where}", (len(swept.rows) + share) / swept.planned)
             )
 
-        swept_columns = {"calibration": None, "masks_differ": None}
+        def add_reference(kind: str, measure: Callable[[], dict[str, Any]]) -> None:
+            row = kept_row(subject, kind) or measure()
+            if row["error"] is None:
+                keep_row(subject, kind, row)
+            add(row | {"calibration": None, "masks_differ": None})
+
         if self.int8:
-            row = references.int8_row(subject.model, subject.windows, beside("The same model in int8"), stop)
-            add(row | swept_columns)
+            tell = beside("The same model in int8")
+            add_reference("int8", lambda: references.int8_row(subject.model, subject.windows, tell, stop))
         if self.smaller:
             tell = beside(f"The smaller model {self.smaller}")
             tell(0.0, "loading")
             try:
                 smaller = shared_model(self.smaller)
-                row = references.smaller_row(subject.model, subject.windows, smaller, tell, stop)
+                add_reference(
+                    smaller.fingerprint,
+                    lambda: references.smaller_row(subject.model, subject.windows, smaller, tell, stop),
+                )
             except Refused as error:
-                from wanda_core.points import blank
-
                 row = blank(DENSE) | {"method": f"dense {self.smaller}", "error": str(error)}
-            add(row | swept_columns)
+                add(row | {"calibration": None, "masks_differ": None})

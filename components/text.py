@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from components import follow, questions, status
+from components.engine import ZERO_GPU
 from components.job import broken, check_beside, whole
 from components.settings import ASSETS
 from components.words import number, threads
@@ -27,7 +28,7 @@ PROMPT = "Long ago, in a dark forest, there lived a fox who"
 
 @dataclass
 class TextView:
-    """The components of the view; `inputs` in the order of `check` after those of the recipe panel."""
+    """The components of the view; `inputs` in the order of `check`, before those of the recipe panel."""
 
     inputs: list[gr.components.Component]
     write: gr.Button
@@ -68,7 +69,8 @@ def build() -> TextView:
         write = gr.Button("Write", variant="primary", min_width=100, elem_id="write")
         stop = gr.Button("Stop", interactive=False, min_width=100, elem_id="stop-writing")
     status_line = gr.HTML(
-        status.ready("Ready. Prunings that Run has made are used again."), elem_id="text-status"
+        status.ready("Ready." if ZERO_GPU else "Ready. Prunings that Run has made are used again."),
+        elem_id="text-status",
     )
     gallery = gr.Dropdown(
         [(label, name) for name, label in GALLERY.items()],

@@ -68,3 +68,24 @@ def duration(seconds: float) -> str:
 def threads(count: int) -> str:
     """`1 thread`, `2 threads`."""
     return f"{count} thread{'' if count == 1 else 's'}"
+
+
+FLAGS = {
+    "try --dtype bfloat16 or a smaller model": "choose a smaller model",
+    "try --dtype float32": "choose another model",
+    "try --method wanda": "choose Wanda",
+    "--samples": "Calibration windows",
+    "--windows": "Evaluation windows",
+    "--eval-length": "Tokens per window",
+    "--length": "Tokens per window",
+    "--schedule": "Statistics from",
+    "--seed": "Seed",
+}
+"""What the command line calls by a flag, as the recipe panel calls it."""
+
+
+def without_flags(message: str) -> str:
+    """A message of the engine for somebody who has the page."""
+    for flag, label in FLAGS.items():
+        message = message.replace(flag, label)
+    return message

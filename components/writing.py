@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from components.engine import Job, Progress, Put
+from components.engine import SECONDS_BETWEEN_EVENTS, Job, Progress, Put
 from components.job import Setup
-from components.subject import prepare, pruning_of
+from components.subject import prepare, prunings_of
 from components.words import name, point
 from wanda_core.recipe import Recipe
 
-SECONDS_BETWEEN_EVENTS = 0.1
 PRUNING = 0.4
 """Share of the progress bar that making the prunings takes."""
 
@@ -51,11 +50,7 @@ class Write(Job):
         sampling = generation.Sampling(self.new_tokens, self.temperature, self.top_p, self.seed)
         subject = prepare(self.setup, put)
         prompt = generation.encode_prompt(subject.model, self.prompt)
-        each = PRUNING / len(self.recipes)
-        prunings = [
-            pruning_of(subject, recipe, put, stop, before=index * each, share=each)
-            for index, recipe in enumerate(self.recipes)
-        ]
+        prunings = prunings_of(subject, self.recipes, put, stop, share=PRUNING)
         protocol = subject.protocol | {
             "prompt": self.prompt,
             "prompt_tokens": prompt.shape[1],

@@ -190,7 +190,15 @@ def test_a_broken_model_has_no_perplexity_but_is_no_crash(value: float) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", '{"protocol": {}}', '{"protocol": {}, "rows": [{"a": 1}]}', '{"protocol":1,"rows":[]}'],
+    [
+        "",
+        "{",
+        "[]",
+        '{"protocol": {}}',
+        '{"protocol": {}, "rows": [{"a": 1}]}',
+        '{"protocol":1,"rows":[]}',
+        json.dumps({"protocol": {}, "rows": [list(tables.COLUMNS)]}),
+    ],
 )
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "rows.json"

@@ -12,11 +12,16 @@ import pytest
 from gradio.utils import get_upload_folder
 from playwright.sync_api import Browser
 
-from components.far_check import saved_sweep
+from components.far_check import check_ends, saved_sweep
+from components.job import check_panel
+from components.sweeping import Sweep, Swept
 from tests.page import Visit
 from tests.test_page_server import DEFAULT, expect_refusal
+from wanda_core import Recipe, Refused
 from wanda_core.__main__ import main
 from wanda_core.budget import reach
+from wanda_core.points import DENSE, Calibration, Point, blank
+from wanda_core.sweep import cheapest_first
 
 pytestmark = pytest.mark.browser
 POCKET = Path(__file__).parents[1] / "assets" / "pocket"
@@ -81,7 +86,7 @@ def test_a_sweep_its_budget_and_its_files(visit: Visit, tmp_path: Path) -> None:
     for method in ("magnitude", "wanda"):
         own = [(r["sparsity_reached"], r["perplexity"]) for r in content["rows"] if r["method"] == method]
         if not (end := reach(own, dense, 1.5)).measured:
-            ends[method] = int(100 * end.sparsity) / 100
+            ends[method] = int(100 * end.sparsity + 1e-6) / 100
     assert ends  # else this test shows nothing
     visit.page.click("#measure-ends")
     visit.page.wait_for_selector(f"#sweep-label :text('{11 + len(ends)} of {11 + len(ends)} points')")
@@ -106,7 +111,7 @@ def test_page_and_command_line_measure_the_same(visit: Visit, tmp_path: Path) ->
         assert set(row) == set(page[0])
 
 
-def test_stop_keeps_what_is_there_and_the_next_sweep_goes_on(visit: Visit) -> None:
+def test_stop_keeps_what_is_there_and_the_next_sweep_goes_on(visit: Visit, tmp_path: Path) -> None:
     visit.number("Evaluation windows", "150")
     visit.page.click("#sweep")
     visit.page.wait_for_selector("#sweep-label :text('Measured here')", timeout=60_000)
@@ -114,10 +119,14 @@ def test_stop_keeps_what_is_there_and_the_next_sweep_goes_on(visit: Visit) -> No
     visit.page.click("#stop-sweep")
     visit.page.wait_for_selector("#sweep-status :text('Stopped')", timeout=20_000)
     assert "of 11 points" in visit.page.inner_text("#sweep-label")
-    visit.page.reload()
-    visit.tab("How far?")
-    visit.page.wait_for_selector("#sweep-chart .js-plotly-plot")
-    assert "Recorded sweeps" in visit.page.inner_text("#gallery")
+    kept = json.loads(saved(visit, "json", tmp_path).read_text())["rows"]
+    assert 0 < len(kept) < 11
+    swept(visit)
+    rows = json.loads(saved(visit, "json", tmp_path).read_text())["rows"]
+    assert len(rows) == 11
+    # Measured again they would have taken another time.
+    times = [(row["prune_seconds"], row["evaluate_seconds"]) for row in kept]
+    assert [(row["prune_seconds"], row["evaluate_seconds"]) for row in rows[: len(kept)]] == times
 
 
 def test_several_calibrations_and_a_text_that_cannot_be_had(visit: Visit) -> None:
@@ -134,6 +143,30 @@ def test_several_calibrations_and_a_text_that_cannot_be_had(visit: Visit) -> Non
     assert table.count("Random tokens") == 2
     assert "the Hub cannot be reached" in table
     assert "0.0%" in table  # the first calibration's masks are its own
+
+
+def test_a_budgets_ends_are_measured_on_the_calibration_that_is_shown() -> None:
+    """Wanda on one window and on four; magnitude's points, which look at none, make four the one that is shown."""
+    one, four = (Calibration(samples, "stories") for samples in (1, 4))
+    recipes = [Recipe(method=method, sparsity=s) for method in ("magnitude", "wanda") for s in (0.3, 0.6)]
+    points = [Point(recipe, four) for recipe in recipes] + [Point(recipe, one) for recipe in recipes[2:]]
+    setup, _ = check_panel("pocket", ["pocket"], *DEFAULT[1:])
+    asked = Sweep(setup, (DENSE, *cheapest_first(points)), int8=False, smaller="")
+    rows = [blank(DENSE) | {"perplexity": 2.0, "calibration": None}]
+    for point in points:
+        perplexity = 2.0 if point.recipe.sparsity == 0.3 else 8.0
+        known = {
+            "perplexity": perplexity,
+            "sparsity_reached": point.recipe.sparsity,
+            "calibration": "Stories",
+        }
+        rows.append(blank(point) | known)
+    more = set(check_ends(Swept({}, rows, asked=asked), 100).points) - set(asked.points)
+    assert more == {Point(Recipe(method=m, sparsity=0.45), four) for m in ("magnitude", "wanda")}
+    with pytest.raises(Refused, match="all points are within the budget"):
+        check_ends(Swept({}, rows, asked=asked), 400)
+    with pytest.raises(Refused, match="needs the dense model"):
+        check_ends(Swept({}, rows[1:], asked=asked), 100)
 
 
 def test_what_was_not_measured_here_has_no_ends_to_measure(visit: Visit) -> None:
@@ -159,6 +192,7 @@ def test_a_saved_sweep_opens_without_its_model(visit: Visit, tmp_path: Path) -> 
         lambda content: content["rows"][1].update(perplexity="12"),
         lambda content: content["rows"][1].update(method="<b onmouseover=alert(1)>x</b>"),
         lambda content: content["rows"][1].update(perplexity=-1),
+        lambda content: content["rows"][1].update(perplexity=5e-324),
         lambda content: content["rows"][1].update(perplexity=10**400),
         lambda content: content["rows"][1].update(sparsity=math.inf),
         lambda content: content["protocol"].update(date="half a fox \ud83e"),

@@ -70,7 +70,7 @@ def model_card(
     parts = [
         f"---\n{data.to_yaml()}\n---\n\n# {source.rsplit('/', 1)[-1]}, pruned: {recipe.method} {amount}",
         f"{source}{f' at commit {model.revision}' if model.revision else ''}, pruned with "
-        f"[Wanda Lab](https://arxiv.org/abs/2306.11695) by `{recipe.method}`: {pruning.sparsity:.2%} of the weights of "
+        f"Wanda Lab by `{recipe.method}`: {pruning.sparsity:.2%} of the weights of "
         f"its {len(pruning.masks)} pruned layers are zero. Embeddings and output head are dense; nothing is retrained.",
         "## What it costs\n\n" + _perplexities(rows, protocol) + _layers(pruning),
         "## How it was made\n\n"

@@ -25,6 +25,7 @@ from wanda_core.models import LanguageModel
 from wanda_core.packed import Packed
 from wanda_core.parked_text import ParkedText, Weights, weights_of
 from wanda_core.pruning import Pruning
+from wanda_core.windows import check_windows
 
 NGRAM = 4
 """Tokens of the pieces that repetition is counted in, as in Welleck et al., "Neural Text Generation with Unlikelihood
@@ -161,9 +162,11 @@ def write(
         The writings, dense first. The model is dense afterwards.
 
     Raises:
-        Refused: prompt and new tokens are longer than the model reads, or the weights of one pruning do not fit.
+        Refused: the prompt holds a token that the model lacks, it and the new tokens are longer than the model reads,
+            or the weights of one pruning do not fit.
         Stopped: `stop` was set.
     """
+    check_windows("the prompt", prompt, model.network)
     tokens = prompt.shape[1] + sampling.new_tokens
     if model.context and tokens > model.context:
         raise Refused(

@@ -27,6 +27,7 @@ from wanda_core.calibration import quiet_load_dataset
 from wanda_core.errors import Refused
 from wanda_core.models import LanguageModel
 from wanda_core.pruning import Pruning
+from wanda_core.windows import check_windows
 from wanda_core.zeroshot import TASKS, Task
 
 BATCH = {"cpu": 4, "cuda": 32}
@@ -62,6 +63,7 @@ class _Asked(HFLM):
         return super().loglikelihood(requests, disable_tqdm=disable_tqdm)
 
     def _model_call(self, inps: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        check_windows("a question", inps, self.model)
         logits = super()._model_call(inps, *arguments, **options)
         self._rows += len(inps)
         # One forward serves several answers of one token: fewer rows than answers.

@@ -11,6 +11,7 @@ from huggingface_hub import errors as hub_errors
 from wanda_core.errors import Refused
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+"""owner/name on the Hub. Anything else could be a path."""
 
 
 def check_name(repo: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,9 +30,10 @@ def make_room(most_bytes: int, in_use: Container[str], cache: Path | None = None
     if size <= most_bytes:
         return
     for partial in found.incomplete_files:
-        if time.time() - partial.file_path.stat().st_mtime > ABANDONED:
-            partial.file_path.unlink(missing_ok=True)
-            size -= partial.size_on_disk
+        with suppress(FileNotFoundError):  # it was completed meanwhile
+            if time.time() - partial.file_path.stat().st_mtime > ABANDONED:
+                partial.file_path.unlink()
+                size -= partial.size_on_disk
     for repo in sorted(found.repos, key=lambda repo: repo.last_accessed):
         if size <= most_bytes:
             return

@@ -23,8 +23,6 @@ from wanda_core.scores import scores_of
 
 DRAWN_WEIGHTS = 2**21
 """Histograms and densities are drawn from at most about this many weights."""
-WINDOW = (48, 96)
-"""Rows and columns shown at one pixel per weight."""
 SCATTERED = 300
 """Single weights shown in the plane."""
 BOTH_KEEP, ONLY_FIRST, ONLY_SECOND, BOTH_PRUNE = 3, 2, 1, 0

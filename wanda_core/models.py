@@ -245,9 +245,9 @@ def _load_folder(source: str, folder: Path, commit: str | None, target: _Target)
     config = _config(source, folder)
     size = sum(_weight_bytes(file, target.dtype) for file in weights)
     target.refuse_unfit(source, size)
-    fingerprint = hashlib.sha256(f"{commit} {target.dtype}".encode())
+    # A Hub commit names its weights; for a local folder its place and the files' names, sizes and times of change do.
+    fingerprint = hashlib.sha256(f"{commit or folder.resolve()} {target.dtype}".encode())
     for file in weights:
-        # A Hub commit names its weights; for a local folder name, size and time of change tell.
         stat = file.stat()
         fingerprint.update(f"{file.name} {stat.st_size} {0 if commit else stat.st_mtime_ns}".encode())
     arguments = {"config": config, "dtype": target.dtype, "use_safetensors": True}
@@ -270,7 +270,8 @@ def _load_gguf(source: str, target: _Target) -> LanguageModel:
     # Its bar, which knows no verbosity: on a terminal alone, as ours; elsewhere an error is one line.
     modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=None)
     stat = file.stat()
-    fingerprint = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns} {dtype}".encode()).hexdigest()
+    named_by = f"{file.resolve()} {stat.st_size} {stat.st_mtime_ns} {dtype}"
+    fingerprint = hashlib.sha256(named_by.encode()).hexdigest()
     named = {"gguf_file": file.name}
     arguments = {"quantization_config": GgufConfig(dequantize=True), "dtype": dtype}
     return _load(source, None, fingerprint, target.device, str(file.parent), named, arguments)

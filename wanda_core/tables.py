@@ -80,7 +80,9 @@ def load_json(file: Path) -> tuple[dict[str, Any], list[Row]]:
         content = json.loads(file.read_text(encoding="utf-8"))
         measured_by, rows = content["protocol"], content["rows"]
         kinds = (set(COLUMNS), {*COLUMNS, *SWEPT})
-        if not isinstance(measured_by, dict) or any(set(row) not in kinds for row in rows):
+        if not isinstance(measured_by, dict) or not all(
+            isinstance(row, dict) and set(row) in kinds for row in rows
+        ):
             raise KeyError
     except (OSError, UnicodeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(f"{file} does not hold the results of a comparison") from error

@@ -18,7 +18,7 @@ def check_windows(what: str, windows: Tensor, network: PreTrainedModel) -> None:
     token takes the device from the whole process.
 
     Args:
-        what: `calibration` or `evaluation`, for the message.
+        what: `calibration`, `evaluation` and the like, for the message.
     """
     if windows.dim() != 2 or windows.dtype != torch.int64 or 0 in windows.shape:
         raise Refused(f"{what} must be int64 token windows of shape (windows, length)")
