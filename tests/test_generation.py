@@ -270,6 +270,16 @@ def test_empty_prompt_is_refused() -> None:
         encode_prompt(tiny_model("llama"), " \n")
 
 
+def test_a_token_that_the_model_lacks_is_refused() -> None:
+    """A tokenizer may have tokens of its own; on CUDA one of them would end the whole process."""
+    network = tiny("llama")
+    model = LanguageModel("tiny", None, "", network, byte_tokenizer(), take_apart(network))
+    with pytest.raises(
+        Refused, match=f"the prompt holds a token outside the model's vocabulary of {VOCABULARY}"
+    ):
+        write(model, torch.tensor([[1, VOCABULARY]]), [], Sampling(4))
+
+
 def test_more_than_the_model_reads_is_refused() -> None:
     model = tiny_model("llama")
     prompt = encode_prompt(model, "x" * 200)

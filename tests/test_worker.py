@@ -10,12 +10,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from components import status
 from components.engine import Event, Progress, carry_out
 from components.job import check_panel
 from components.measure import Measure, Outcome
 from components.store import Store
 from components.subject import shared_model
 from components.worker import Task, Worker
+from wanda_core.calibration import calibration_windows
 from wanda_core.errors import Refused
 
 PAGE = ("stories", "stories", "", ["magnitude", "wanda"], 50, "unstructured", 4, 64, 4, "layer", 0)
@@ -139,6 +141,15 @@ def test_a_failure_reaches_the_page_and_the_queue_goes_on() -> None:
     fine = worker.join("visitor", job())
     until(lambda: fine.over)
     assert fine.failure is None
+
+
+def test_the_page_says_it_in_its_own_words() -> None:
+    with pytest.raises(Refused) as refused:
+        calibration_windows(torch.arange(100), 16, 256, seed=0)
+    assert "--samples or --length" in str(refused.value)
+    said = status.failed(str(refused.value))
+    assert "Calibration windows or Tokens per window" in said
+    assert "--" not in said
 
 
 def test_the_store_forgets_the_least_recently_used_beyond_its_cap() -> None:
