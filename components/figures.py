@@ -24,6 +24,8 @@ COLOURS = {
     "random": "#b38f00",
 }
 OTHER = "#8c6bb1"
+OFF_CHART = 1e6
+"""Far beyond guessing blindly among a vocabulary: curves leave the chart there, so that the others can be told apart."""
 SYMBOLS = ("diamond-open", "square-open", "triangle-up-open", "cross-open", "star-open")
 """Of N:M patterns, beside the curves."""
 pio.templates.default = None
@@ -120,6 +122,9 @@ def _curves(rows: list[Mapping[str, Any]]) -> go.Figure:
         grey = {"symbol": symbol, "size": 10, "color": COLOURS["dense"]}
         figure.add_scatter(x=[None], y=[None], mode="markers", name=pattern, marker=grey)
     figure.update_yaxes(type="log", title="perplexity (log scale)", dtick=1)
+    values = [row["perplexity"] for row in rows]
+    if max(values, default=0) > OFF_CHART:
+        figure.update_yaxes(range=[math.log10(min(values) / 1.5), math.log10(OFF_CHART)])
     figure.update_xaxes(title="sparsity: share of weights removed", ticksuffix="%")
     return figure
 
