@@ -25,7 +25,7 @@ COLOURS = {
 }
 OTHER = "#8c6bb1"
 OFF_CHART = 1e6
-"""Far beyond guessing blindly among a vocabulary: curves leave the chart there, so that the others can be told apart."""
+"""Worse than guessing blindly: curves leave the chart there, so that the others can be told apart."""
 SYMBOLS = ("diamond-open", "square-open", "triangle-up-open", "cross-open", "star-open")
 """Of N:M patterns, beside the curves."""
 pio.templates.default = None

@@ -22,12 +22,17 @@ OFFLINE = Path(__file__).parent / "offline"
 """Holds a `sitecustomize` that makes every look-up of a name fail in the process that has it on its path."""
 
 
+def free_port() -> int:
+    """One that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @contextmanager
 def served(**environment: str) -> Iterator[str]:
     """Run the app in a process without network; gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     path = os.pathsep.join([str(OFFLINE), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "app.py", "--port", str(port)],

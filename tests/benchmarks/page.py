@@ -22,11 +22,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from playwright.sync_api import sync_playwright
 
-from tests.page import OFFLINE, ROOT, Visit, browser, chromium_path, served, server_memory
+from tests.page import OFFLINE, ROOT, Visit, browser, chromium_path, free_port, served, server_memory
 
 PACKAGES = ("gradio", "plotly", "wanda_core", "components", "torch", "transformers", "datasets", "pandas")
 CLIENTS = 20
-DEBUGGING_PORT = 9377
 WRITTEN_DOWN = """() => new Promise(done => {
   const entries = {};
   for (const type of ["longtask", "largest-contentful-paint"])
@@ -103,6 +102,7 @@ def opened_alone(address: str) -> tuple[float, float]:
     visitor waits for; so it is attached afterwards and asks for what the browser itself has written down. Plotly's
     script is evaluated and the charts are drawn in the long tasks that follow its arrival.
     """
+    port = free_port()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, sync_playwright() as playwright:
         command = [
             chromium_path(),
@@ -111,16 +111,16 @@ def opened_alone(address: str) -> tuple[float, float]:
             "--disable-gpu",
             "--window-size=1280,900",
         ]
-        command += [f"--remote-debugging-port={DEBUGGING_PORT}", f"--user-data-dir={profile}", address]
+        command += [f"--remote-debugging-port={port}", f"--user-data-dir={profile}", address]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             sleep(6)
-            inspected = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{DEBUGGING_PORT}")
+            inspected = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
             pages = [page for context in inspected.contexts for page in context.pages]
             found = next(page for page in pages if page.url.startswith(address)).evaluate(WRITTEN_DOWN)
             inspected.close()
         finally:
-            process.terminate()
+            process.kill()
             process.wait(10)
     drawn = found["arrived"]
     for start, duration in found["tasks"]:
