@@ -209,10 +209,12 @@ def open_layer(look: Look, name: object, recipes: tuple[Recipe, Recipe]) -> Open
     kept = [kept_pruning(look, recipe) for recipe in recipes]
     kept = [pruning if pruning is not None and name in pruning.masks else None for pruning in kept]
     layers = [_opened(look, name, recipe, pruning) for recipe, pruning in zip(recipes, kept, strict=True)]
-    # A thread each: selection is bound by memory, not by Python.
-    with ThreadPoolExecutor(2) as pool:
+    shown = layers[_speaks(recipes)]
+    # A thread each: this is bound by memory, not by Python.
+    with ThreadPoolExecutor(3) as pool:
+        pool.submit(lambda: shown.plane)
         sides = tuple(pool.map(lambda *each: _side(look, *each), layers, recipes, kept))
-    return Opened(layers[_speaks(recipes)], sides, tuple(pruning is not None for pruning in kept))
+    return Opened(shown, sides, tuple(pruning is not None for pruning in kept))
 
 
 def _side(look: Look, layer: Any, recipe: Recipe, pruning: Any | None) -> Any:
@@ -225,6 +227,7 @@ def _side(look: Look, layer: Any, recipe: Recipe, pruning: Any | None) -> Any:
         scored = _score(look, layer, recipe, own)
         mask = pruning.masks[layer.name].unpack() if own else choose_mask(layer, scored, recipe)
         side = Side(recipe, scored, mask)
+        side.spread(layer)  # keeps the thresholds of columns or of the layer
         _sides.put(key, side, scored.nbytes + mask.nbytes)
     return side
 
