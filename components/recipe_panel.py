@@ -50,10 +50,10 @@ def build(sources: Sequence[str]) -> RecipePanel:
     texts = [(label, key) for key, label in TEXTS.items()]
     with gr.Row():
         calibration = gr.Dropdown(
-            texts, value="stories", label="2 · Calibration text", min_width=130, elem_id="calibration"
+            texts, value="stories", label="2 · Calibration text", min_width=260, elem_id="calibration"
         )
         evaluation = gr.Dropdown(
-            texts, value="stories", label="Evaluation text", min_width=130, elem_id="evaluation"
+            texts, value="stories", label="Evaluation text", min_width=260, elem_id="evaluation"
         )
     gr.HTML(
         '<p class="hint">Calibration shows which inputs of each layer matter. The pruned model is then tested on the '
@@ -107,10 +107,11 @@ def build(sources: Sequence[str]) -> RecipePanel:
             "dense: the model untouched.",
         )
         seed = gr.Number(0, label="Seed", precision=0)
-    with gr.Row(elem_id="buttons"):
-        run = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
-        stop = gr.Button("Stop", interactive=False, min_width=100, elem_id="stop")
-    status_line = gr.HTML(status.ready("Ready. The default run takes a few seconds."), elem_id="status")
+    with gr.Column(elem_id="buttons", min_width=200):
+        with gr.Row():
+            run = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
+            stop = gr.Button("Stop", interactive=False, min_width=100, elem_id="stop")
+        status_line = gr.HTML(status.ready("Ready. The default run takes a few seconds."), elem_id="status")
 
     def show_own(*chosen: str) -> dict:
         return gr.update(visible="own" in chosen)

@@ -26,6 +26,19 @@ def test_the_first_screen_is_a_recorded_run_and_says_so(visit: Visit) -> None:
     assert visit.page.locator("#errors-chart .js-plotly-plot .scatterlayer .trace").count() >= 4
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_run_is_on_the_first_screen_and_says_what_goes_on_there(
+    chromium: Browser, address: str, width: int
+) -> None:
+    visit = Visit(chromium, address, width)
+    for part in ("#run", "#stop", "#status"):
+        box = visit.page.locator(part).bounding_box()
+        assert 0 <= box["y"]
+        assert box["y"] + box["height"] <= 900
+    visit.page.close()
+    assert visit.faults == []
+
+
 def test_every_letter_is_of_the_pages_own_font(visit: Visit) -> None:
     visit.page.wait_for_function("document.fonts.status == 'loaded'")
     session = visit.page.context.new_cdp_session(visit.page)
