@@ -63,17 +63,19 @@ def places_on_log_axis(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.nd
     """Bin of each value on a log axis, uint8, and the bins' borders in log10. Values of 0 are put in the first bin."""
     with np.errstate(divide="ignore"):
         logs = np.log10(np.minimum(values, np.finfo(np.float32).max))
-    positive = logs[np.isfinite(logs)]
-    if not len(positive):
+    high = float(logs.max())
+    if high == -np.inf:
         return np.zeros(len(values), np.uint8), np.linspace(-1, 0, bins + 1)
     # The lowest thousandth may reach far down and would squeeze the rest: it shares the first bin.
-    low = float(np.quantile(positive[:: max(1, len(positive) // 65536)], 0.001))
-    high = float(positive.max())
+    some = logs[:: max(1, len(logs) // 65536)]
+    some = some[some > -np.inf]
+    low = float(np.quantile(some, 0.001)) if len(some) else high
     if high - low < 1e-3:  # all alike: one bar in the middle
         low, high = low - 0.5, high + 0.5
     scale = bins / (high - low)
-    places = np.clip((logs - low) * scale, 0, bins - 1)
-    return places.astype(np.uint8), np.linspace(low, high, bins + 1)
+    logs -= low
+    logs *= scale
+    return np.clip(logs, 0, bins - 1, out=logs).astype(np.uint8), np.linspace(low, high, bins + 1)
 
 
 def _borders(size: int, most: int) -> np.ndarray:

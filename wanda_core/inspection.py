@@ -6,6 +6,7 @@ masks are those of a walk on the same statistics. A large layer's pictures are d
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -165,16 +166,17 @@ class Side:
     @cached_property
     def column_thresholds(self) -> Tensor:
         """The highest score that goes in every input column, float32, (in_features,)."""
-        return _highest(self.scored.scores, self.mask, 0)
+        return _none_as_nan(torch.stack([part.amax(dim=0) for part in self._pruned()]).amax(dim=0))
 
     @cached_property
     def layer_threshold(self) -> Tensor:
         """The highest score that goes anywhere in the layer, float32, (1, 1)."""
-        parts = zip(
-            self.scored.scores.split(64), self.mask.split(64), strict=True
-        )  # small enough for the cache
-        best = torch.stack([torch.where(mask, -1.0, scores).amax() for scores, mask in parts]).amax()
-        return torch.where(best < 0, torch.nan, best).view(1, 1)
+        return _none_as_nan(torch.stack([part.amax() for part in self._pruned()]).amax()).view(1, 1)
+
+    def _pruned(self) -> Iterator[Tensor]:
+        """The scores of what goes, -1 for what stays; rows by rows, so that they stay in the cache."""
+        for scores, mask in zip(self.scored.scores.split(64), self.mask.split(64), strict=True):
+            yield torch.where(mask, -1.0, scores)
 
     def spread(self, layer: OpenLayer) -> np.ndarray:
         """5%, 50% and 95% quantile of the comparison groups' thresholds, of the drawn rows; (3,), NaN without any."""
@@ -289,5 +291,8 @@ def row_losses(layer: OpenLayer, mask: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 def _highest(scores: Tensor, mask: Tensor, dim: int) -> Tensor:
     """The highest score that goes, NaN where none does."""
-    pruned = torch.where(mask, -1.0, scores).amax(dim=dim)
-    return torch.where(pruned < 0, torch.nan, pruned)
+    return _none_as_nan(torch.where(mask, -1.0, scores).amax(dim=dim))
+
+
+def _none_as_nan(highest: Tensor) -> Tensor:
+    return torch.where(highest < 0, torch.nan, highest)

@@ -62,8 +62,7 @@ def unstructured_mask(scores: Tensor, sparsity: float, group: str) -> Tensor:
     if group == "output":
         return keep_highest(scores, prune_count(scores.shape[1], sparsity))
     if group == "input":
-        # Laid out as the scores are: what reads both together would take many times as long.
-        return keep_highest(scores.t().contiguous(), prune_count(scores.shape[0], sparsity)).t().contiguous()
+        return _keep_highest_of_columns(scores, prune_count(scores.shape[0], sparsity))
     return keep_highest(scores.reshape(1, -1), prune_count(scores.numel(), sparsity)).view(scores.shape)
 
 
@@ -99,7 +98,7 @@ def keep_highest(scores: Tensor, prune: int) -> Tensor:
     threshold = _smallest(scores, prune)  # (groups, 1): the highest score that goes
     mask = scores > threshold
     # Rows where ties at the threshold take too many; few are tied, so that their places cost little.
-    spare = size - prune - mask.count_nonzero(dim=1)  # (groups,): how many more must stay
+    spare = size - prune - _count(mask, dim=1)  # (groups,): how many more must stay
     tied = spare.nonzero().flatten()
     if len(tied):
         row, place = (scores[tied] == threshold[tied]).nonzero(as_tuple=True)  # the later, the further behind
@@ -110,12 +109,30 @@ def keep_highest(scores: Tensor, prune: int) -> Tensor:
     return mask
 
 
-def _smallest(scores: Tensor, k: int) -> Tensor:
-    """The k-th smallest of every row, shape (rows, 1). NumPy's selection is twice as fast as torch's on a CPU."""
+def _keep_highest_of_columns(scores: Tensor, prune: int) -> Tensor:
+    """`keep_highest` of every column, where they lie: a large matrix is not turned round, but for columns with ties."""
+    if prune in (0, len(scores)):
+        return torch.full_like(scores, prune == 0, dtype=torch.bool)
+    mask = scores > _smallest(scores, prune, dim=0)
+    tied = (len(scores) - prune - _count(mask, dim=0)).nonzero().flatten()
+    if len(tied):
+        mask[:, tied] = keep_highest(scores[:, tied].t().contiguous(), prune).t()
+    return mask
+
+
+def _count(mask: Tensor, dim: int) -> Tensor:
+    """How many are True along `dim`. NumPy adds bytes more than ten times as fast as torch counts them on a CPU."""
+    if mask.device.type == "cpu":
+        return torch.from_numpy(np.add.reduce(mask.numpy().view(np.uint8), axis=dim, dtype=np.int64))
+    return mask.count_nonzero(dim=dim)
+
+
+def _smallest(scores: Tensor, k: int, dim: int = 1) -> Tensor:
+    """The k-th smallest along `dim`, which becomes 1. NumPy's selection is twice as fast as torch's on a CPU."""
     if scores.device.type == "cpu":
-        kth = np.partition(scores.numpy(), k - 1, axis=1)[:, k - 1]
-        return torch.from_numpy(kth).unsqueeze(1)
-    return torch.kthvalue(scores, k, dim=1, keepdim=True).values
+        kth = np.partition(scores.numpy(), k - 1, axis=dim).take([k - 1], axis=dim)
+        return torch.from_numpy(kth)
+    return torch.kthvalue(scores, k, dim=dim, keepdim=True).values
 
 
 def _rank_by_pairs(scores: Tensor) -> Tensor:
