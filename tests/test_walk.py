@@ -70,7 +70,9 @@ def test_dense_weights_survive_success(network: PreTrainedModel, tokens: Tensor,
 @given(
     family=st.sampled_from(list(CONFIGS)),
     schedule=st.sampled_from(SCHEDULES),
-    place=st.floats(0, 0.98),
+    place=st.floats(
+        0, 0.97
+    ),  # the last of GPT-2's 48 steps begins at 0.979; after it there is nothing to stop
 )
 def test_stop_anywhere_leaves_the_model_dense(
     family: str, schedule: str, place: float, tokens: Tensor

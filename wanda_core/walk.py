@@ -107,7 +107,7 @@ class Walk:
                 for batch in self.batches:
                     self._forward(batch)
                 for layer in list(self._statistics):
-                    self._check_stop()
+                    check_stop(self.stop)
                     self._decided(layer)
             else:
                 self._run_parked()
@@ -177,7 +177,7 @@ class Walk:
 
     def _arrive(self, layer: Layer, inputs: Tensor) -> None:
         """A micro-batch has come to a layer: take up its input."""
-        self._check_stop()
+        check_stop(self.stop)
         self._passes += 1
         if self._gathering:
             self._gather(layer, inputs)
@@ -230,9 +230,6 @@ class Walk:
         if not inputs.is_inference():
             self._latest[getcurrent()] = _Seen(weakref.ref(inputs), inputs._version, statistics)
         self.statistics_seconds += perf_counter() - start
-
-    def _check_stop(self) -> None:
-        check_stop(self.stop)
 
 
 @dataclass(frozen=True)
