@@ -13,13 +13,22 @@ if os.environ.get("SPACE_ID"):  # a token of the Space's owner opens nothing to 
 import gradio as gr
 from gradio.themes.utils.fonts import LocalFont
 
-from components import far, follow, inside, learn, links, recipe_panel, results, speed, text
-from components.job import check_panel
-from components.measure import Measure
-from components.request_limit import RequestLimit
-from components.settings import ASSETS, LIMITS
-from components.subject import warm_up
-from components.worker import Worker
+from components.assets import ASSETS
+from components.inside import layout as inside
+from components.jobs.queue import Worker
+from components.jobs.run_button import leave_by, on_click
+from components.learn import layout as learn
+from components.limits import LIMITS
+from components.page import links
+from components.page.request_limit import RequestLimit
+from components.recipe import layout as recipe
+from components.recipe.request import check_panel
+from components.results import layout as results
+from components.results.job import Measure
+from components.speed import layout as speed
+from components.sweep import layout as sweep
+from components.text import layout as text
+from components.workspace.models import warm_up
 
 FONT = [LocalFont("Source Sans Pro", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"]
 """The theme's own, but for the file of its bold letters, which lacks most of them."""
@@ -53,19 +62,19 @@ def build(sources: list[str]) -> gr.Blocks:
         notice = gr.HTML(visible=False, elem_id="notice")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=300, elem_id="recipe"):
-                panel = recipe_panel.build(sources)
+                panel = recipe.build(sources)
             with gr.Column(scale=5, min_width=320, elem_id="views"), gr.Tabs(elem_id="tabs") as tabs:
                 with gr.Tab("Results", id="results"):
                     view = results.build()
                 with gr.Tab("How far?", id="far"):
-                    far_view = far.build()
+                    far_view = sweep.build()
                 with gr.Tab("Inside", id="inside") as inside_tab:
                     inside_view = inside.build()
                 with gr.Tab("Text", id="text"):
                     text_view = text.build()
                 with gr.Tab("Speed and export", id="speed"):
                     speed_view = speed.build()
-        follow.on_click(
+        on_click(
             worker,
             run=panel.run,
             stop=panel.stop,
@@ -76,7 +85,7 @@ def build(sources: list[str]) -> gr.Blocks:
             update=results.update,
             api_name="run",
         )
-        far.connect(worker, far_view, panel.inputs, sources)
+        sweep.connect(worker, far_view, panel.inputs, sources)
         inside.connect(worker, inside_view, panel, sources, inside_tab)
         text.connect(worker, text_view, panel.inputs, sources)
         speed.connect(worker, speed_view, panel.inputs, sources)
@@ -85,13 +94,13 @@ def build(sources: list[str]) -> gr.Blocks:
             tabs,
             notice,
             [
-                *links.panel_settings(panel.inputs),
-                *links.far_settings(far_view.inputs),
-                *links.text_settings(text_view.inputs),
+                *recipe.panel_settings(panel.inputs),
+                *sweep.far_settings(far_view.inputs),
+                *text.text_settings(text_view.inputs),
             ],
             sources,
         )
-        demo.unload(follow.leave_by(worker))
+        demo.unload(leave_by(worker))
     with demo.route("Learn", "/learn") as lesson:
         learn.build(lesson)
     return demo.queue(max_size=4 * LIMITS.waiting)

@@ -26,8 +26,8 @@ from transformers import (
 )
 
 from tests.page import Visit, browser, served
-from wanda_core import LanguageModel, load, take_apart
-from wanda_core.layers import Anatomy
+from wanda_core import LanguageModel, find_prunable_layers, load
+from wanda_core.models.prunable_layers import PrunableModel
 
 ROOT = Path(__file__).parents[1]
 VOCABULARY = 257
@@ -93,13 +93,13 @@ def network(request: pytest.FixtureRequest) -> PreTrainedModel:
 
 
 @pytest.fixture
-def anatomy(network: PreTrainedModel) -> Anatomy:
-    return take_apart(network)
+def prunable(network: PreTrainedModel) -> PrunableModel:
+    return find_prunable_layers(network)
 
 
 @pytest.fixture
-def llama() -> Anatomy:
-    return take_apart(tiny("llama"))
+def llama() -> PrunableModel:
+    return find_prunable_layers(tiny("llama"))
 
 
 @pytest.fixture

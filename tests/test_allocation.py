@@ -11,20 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import tiny
-from wanda_core import Recipe, Refused, take_apart
-from wanda_core.allocation import owl_densities
-from wanda_core.layers import Anatomy
-from wanda_core.prune import prune
+from wanda_core import Recipe, Refused, find_prunable_layers
+from wanda_core.models.prunable_layers import PrunableModel
+from wanda_core.pruning.allocation import owl_densities
+from wanda_core.pruning.prune_model import prune
 
 
-def _wide_scores(network: nn.Module, anatomy: Anatomy, tokens: Tensor) -> list[np.ndarray]:
+def _wide_scores(network: nn.Module, prunable: PrunableModel, tokens: Tensor) -> list[np.ndarray]:
     """For every block the Wanda scores of all its weights in one row, from one plain forward of the dense model."""
     norms: dict[str, Tensor] = {}
     hooks = [
         layer.module.register_forward_pre_hook(
             lambda _, args, name=layer.name: norms.update({name: args[0].double().flatten(0, -2).norm(dim=0)})
         )
-        for layer in anatomy.layers
+        for layer in prunable.layers
     ]
     network(input_ids=tokens)
     for hook in hooks:
@@ -33,11 +33,11 @@ def _wide_scores(network: nn.Module, anatomy: Anatomy, tokens: Tensor) -> list[n
         np.concatenate(
             [
                 (layer.weight.double().abs() * norms[layer.name]).numpy().ravel()
-                for layer in anatomy.layers
+                for layer in prunable.layers
                 if layer.block == index
             ]
         )
-        for index in range(len(anatomy.blocks))
+        for index in range(len(prunable.blocks))
     ]
 
 
@@ -46,16 +46,16 @@ def test_owl_gives_as_published(tokens: Tensor) -> None:
     with torch.no_grad():  # outliers in two of the blocks
         network.model.layers[0].mlp.down_proj.weight[:3] *= 30
         network.model.layers[2].self_attn.q_proj.weight[:9] *= 40
-    anatomy = take_apart(network)
-    shares = [100 * float((s > 5 * s.mean()).mean()) for s in _wide_scores(network, anatomy, tokens)]
+    prunable = find_prunable_layers(network)
+    shares = [100 * float((s > 5 * s.mean()).mean()) for s in _wide_scores(network, prunable, tokens)]
     assert len(set(shares)) == 3
     ratios = np.array(shares)
     ratios = (ratios - ratios.min()) * (1 / (ratios.max() - ratios.min()) * 0.08 * 2)
     densities = ratios - ratios.mean() + (1 - 0.7)
-    pruning = prune(anatomy, tokens, Recipe(sparsity=0.7, allocation="owl"))
+    pruning = prune(prunable, tokens, Recipe(sparsity=0.7, allocation="owl"))
     for report, layer in zip(
         sorted(pruning.reports, key=lambda r: r.name),
-        sorted(anatomy.layers, key=lambda x: x.name),
+        sorted(prunable.layers, key=lambda x: x.name),
         strict=True,
     ):
         columns = layer.weight.shape[1]
@@ -83,7 +83,7 @@ def test_owl_densities_stay_possible(density: float) -> None:
 
 
 @pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
-def test_explicit_ratios(method: str, llama: Anatomy, tokens: Tensor) -> None:
+def test_explicit_ratios(method: str, llama: PrunableModel, tokens: Tensor) -> None:
     recipe = Recipe(method=method, sparsity=0.5, allocation="0=0.25, 2=0, model.layers.0.mlp.down_proj=0.75")
     reached = {report.name: report.sparsity for report in prune(llama, tokens, recipe).reports}
     for name, sparsity in reached.items():
@@ -108,7 +108,7 @@ def test_bad_allocations_are_refused(text: str | None) -> None:
 
 @pytest.mark.parametrize("name", ["3", "-1", "model.layers.0", "lm_head"])
 def test_unknown_places_are_refused_before_anything_runs(
-    name: str, llama: Anatomy, tokens: Tensor, monkeypatch: pytest.MonkeyPatch
+    name: str, llama: PrunableModel, tokens: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the model ran")
@@ -124,7 +124,7 @@ def test_patterns_fix_the_allocation(allocation: str) -> None:
         Recipe(pattern="2:4", allocation=allocation)
 
 
-def test_progress_covers_both_walks(llama: Anatomy, tokens: Tensor) -> None:
+def test_progress_covers_both_walks(llama: PrunableModel, tokens: Tensor) -> None:
     seen: list[float] = []
     on_progress: Callable[[float, str], None] = lambda share, _: seen.append(share)  # noqa: E731
     prune(llama, tokens, Recipe(allocation="owl"), on_progress=on_progress)

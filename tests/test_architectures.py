@@ -14,13 +14,13 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from tests.conftest import assert_untouched, byte_tokenizer, snapshot
-from wanda_core import Recipe, Refused, load, take_apart
-from wanda_core.decision import NO_TOKEN
-from wanda_core.experts import PROJECTIONS
-from wanda_core.experts import forward as experts_forward
-from wanda_core.layers import ExpertLayer
-from wanda_core.masks import structured_mask, unstructured_mask
-from wanda_core.prune import prune
+from wanda_core import Recipe, Refused, find_prunable_layers, load
+from wanda_core.method.masks import structured_mask, unstructured_mask
+from wanda_core.models.experts import PROJECTIONS
+from wanda_core.models.experts import forward as experts_forward
+from wanda_core.models.prunable_layers import ExpertLayer
+from wanda_core.pruning.decide_layer import NO_TOKEN
+from wanda_core.pruning.prune_model import prune
 
 LLAMA = {
     "hidden_size": 32,
@@ -129,12 +129,12 @@ def test_wanda_prunes_every_family_by_its_own_inputs(family: str, pattern: str, 
     config, arguments, count = FAMILIES[family]
     network = _build(config, arguments)
     before = snapshot(network)
-    anatomy = take_apart(network)
-    assert [layer.block for layer in anatomy.layers] == [0] * count + [1] * count
-    pruning = prune(anatomy, windows, Recipe(pattern=pattern), micro_batch=2)
+    prunable = find_prunable_layers(network)
+    assert [layer.block for layer in prunable.layers] == [0] * count + [1] * count
+    pruning = prune(prunable, windows, Recipe(pattern=pattern), micro_batch=2)
     assert_untouched(network, before)
     assert not pruning.uncalled
-    expected = _wanda_one_by_one(network, [layer.name for layer in anatomy.layers], windows, pattern)
+    expected = _wanda_one_by_one(network, [layer.name for layer in prunable.layers], windows, pattern)
     differing = sum(int((pruning.masks[n].unpack() != mask).sum()) for n, mask in expected.items())
     assert differing <= 1e-3 * sum(mask.numel() for mask in expected.values())  # near-ties
 
@@ -145,12 +145,12 @@ def test_sparsegpt_runs_on_every_family(family: str, schedule: str, windows: Ten
     config, arguments, _ = FAMILIES[family]
     network = _build(config, arguments)
     before = snapshot(network)
-    anatomy = take_apart(network)
-    pruning = prune(anatomy, windows, Recipe(method="sparsegpt", schedule=schedule), micro_batch=3)
+    prunable = find_prunable_layers(network)
+    pruning = prune(prunable, windows, Recipe(method="sparsegpt", schedule=schedule), micro_batch=3)
     assert_untouched(network, before)
     assert pruning.sparsity == 0.5
     dense = network(input_ids=windows).logits
-    with pruning.applied(anatomy):
+    with pruning.applied(prunable):
         assert not torch.allclose(network(input_ids=windows).logits, dense)
     assert torch.equal(network(input_ids=windows).logits, dense)
 
@@ -161,7 +161,9 @@ def test_every_family_is_loaded_from_its_folder(family: str, tmp_path: Path, win
     network.save_pretrained(tmp_path)
     byte_tokenizer().save_pretrained(tmp_path)
     model = load(str(tmp_path))
-    assert [each.name for each in model.anatomy.layers] == [each.name for each in take_apart(network).layers]
+    assert [each.name for each in model.prunable.layers] == [
+        each.name for each in find_prunable_layers(network).layers
+    ]
     assert torch.equal(model.network(input_ids=windows).logits, network(input_ids=windows).logits)
 
 
@@ -175,7 +177,7 @@ def _routed(module: nn.Module, hidden: Tensor, index: Tensor, expert: int) -> tu
 @pytest.mark.parametrize("family", EXPERTS)
 def test_opened_experts_compute_what_the_module_does(family: str) -> None:
     network = _build(*EXPERTS[family])
-    module = take_apart(network).layers[-1].module
+    module = find_prunable_layers(network).layers[-1].module
     draw = torch.Generator().manual_seed(0)
     hidden = torch.randn(30, 32, generator=draw)
     index = torch.stack([torch.randperm(3, generator=draw)[:2] for _ in range(30)])  # expert 3 sees no token
@@ -197,12 +199,12 @@ def test_experts_are_pruned_by_the_tokens_routed_to_them(
 ) -> None:
     network = _build(*EXPERTS[family])
     before = snapshot(network)
-    anatomy = take_apart(network)
-    experts = [layer for layer in anatomy.layers if isinstance(layer, ExpertLayer) and layer.block == 0]
+    prunable = find_prunable_layers(network)
+    experts = [layer for layer in prunable.layers if isinstance(layer, ExpertLayer) and layer.block == 0]
     assert [layer.expert for layer in experts] == [0, 1, 2, 3] * 2
-    others = [layer for layer in anatomy.layers if not isinstance(layer, ExpertLayer)]
+    others = [layer for layer in prunable.layers if not isinstance(layer, ExpertLayer)]
     assert len(others) == 2 * 4  # attention; no router
-    pruning = prune(anatomy, windows, Recipe(pattern=pattern, schedule=schedule), micro_batch=3)
+    pruning = prune(prunable, windows, Recipe(pattern=pattern, schedule=schedule), micro_batch=3)
     assert_untouched(network, before)
     assert not any(vars(m).get("forward") for m in network.modules())
 
@@ -214,7 +216,7 @@ def test_experts_are_pruned_by_the_tokens_routed_to_them(
             layer.point_at(pruning.weight(layer))
     network(input_ids=windows)
     hook.remove()
-    anatomy.restore()
+    prunable.restore()
     hidden, index, _ = seen[0]
     differing = 0
     for layer in experts:
@@ -222,7 +224,7 @@ def test_experts_are_pruned_by_the_tokens_routed_to_them(
             gate_up = next(x for x in experts if x.expert == layer.expert)
             gate_up.point_at(pruning.weight(gate_up))
         inputs = _routed(module, hidden, index, layer.expert)[PROJECTIONS.index(layer.projection)]
-        anatomy.restore()
+        prunable.restore()
         scores = (layer.weight.double().abs() * inputs.norm(dim=0)).float()
         mask = (
             unstructured_mask(scores, 0.5, "output")
@@ -237,17 +239,17 @@ def test_experts_are_pruned_by_the_tokens_routed_to_them(
 @pytest.mark.parametrize("family", EXPERTS)
 def test_pruned_experts_are_computed_with(family: str, windows: Tensor) -> None:
     network = _build(*EXPERTS[family])
-    anatomy = take_apart(network)
-    pruning = prune(anatomy, windows, Recipe(method="magnitude"))
+    prunable = find_prunable_layers(network)
+    pruning = prune(prunable, windows, Recipe(method="magnitude"))
     by_hand = copy.deepcopy(network)
     parameters = dict(by_hand.named_parameters())
-    for layer in anatomy.layers:
+    for layer in prunable.layers:
         if isinstance(layer, ExpertLayer):
             holder = layer.name.removesuffix(f".{layer.expert}.{layer.projection}")
             parameters[f"{holder}.{layer.projection}"][layer.expert] *= pruning.masks[layer.name].unpack()
         else:
             parameters[f"{layer.name}.weight"] *= pruning.masks[layer.name].unpack()
-    with pruning.applied(anatomy):
+    with pruning.applied(prunable):
         assert torch.equal(network(input_ids=windows).logits, by_hand(input_ids=windows).logits)
 
 
@@ -256,11 +258,11 @@ def test_pruned_experts_are_computed_with(family: str, windows: Tensor) -> None:
 def test_an_expert_without_tokens_falls_back_and_says_so(method: str, schedule: str, windows: Tensor) -> None:
     config, arguments = EXPERTS["mixtral"]
     network = _build(config, arguments | {"num_local_experts": 64, "num_experts_per_tok": 1})
-    anatomy = take_apart(network)
-    pruning = prune(anatomy, windows[:1, :6], Recipe(method=method, schedule=schedule))
+    prunable = find_prunable_layers(network)
+    pruning = prune(prunable, windows[:1, :6], Recipe(method=method, schedule=schedule))
     fallen = {report.name for report in pruning.reports if report.note == NO_TOKEN}
     assert 2 * 58 * 2 <= len(fallen) < 2 * 64 * 2
-    for layer in anatomy.layers:
+    for layer in prunable.layers:
         if layer.name in fallen:
             expected = unstructured_mask(layer.weight.abs(), 0.5, "output")
             assert torch.equal(pruning.masks[layer.name].unpack(), expected)
@@ -270,7 +272,7 @@ def test_an_expert_without_tokens_falls_back_and_says_so(method: str, schedule: 
 def test_transposed_experts_are_refused_by_name() -> None:
     arguments = LLAMA | HEADS | {"num_local_experts": 4, "num_experts_per_tok": 2}
     with pytest.raises(Refused, match=r"model\.layers\.0\.mlp\.experts \(GptOssExperts\) .*: .*transposed"):
-        take_apart(_build("GptOssConfig", arguments))
+        find_prunable_layers(_build("GptOssConfig", arguments))
 
 
 class Bank(nn.Module):
@@ -285,4 +287,4 @@ def test_other_3d_parameters_are_refused_by_name() -> None:
     network = _build("LlamaConfig", LLAMA)
     network.model.layers[1].mlp = Bank()
     with pytest.raises(Refused, match=r"model\.layers\.1\.mlp \(Bank\) cannot be pruned: it holds a 3-D"):
-        take_apart(network)
+        find_prunable_layers(network)

@@ -27,8 +27,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from wanda_core.calibration import Text, calibration_windows, encode, evaluation_windows, read_text
 from wanda_core.errors import Refused
+from wanda_core.texts.sources import Text, read_text
+from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ["[UNK]", "[BOS]", "the", "cat", "sat", "on", "mat"]

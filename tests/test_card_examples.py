@@ -13,11 +13,11 @@ from torch import Tensor
 
 from tests.conftest import byte_tokenizer, snapshot, tiny
 from tests.test_export import llama_model  # noqa: F401
-from wanda_core import LanguageModel, Recipe, load, load_masks, take_apart
-from wanda_core.export import export
-from wanda_core.packed import pack, packed
-from wanda_core.prune import prune
-from wanda_core.pruning import Pruning
+from wanda_core import LanguageModel, Recipe, find_prunable_layers, load, load_masks
+from wanda_core.export.folder import save_pruned
+from wanda_core.pruning.prune_model import prune
+from wanda_core.pruning.result import Pruning
+from wanda_core.speed.packed_model import pack, packed
 
 KINDS = ["folder", "packed", "masks"]
 
@@ -45,7 +45,7 @@ def run_card(folder: Path, source: Path, tokens: Tensor) -> Any:
 
 
 def assert_zeros_kept(network: Any, pruning: Pruning) -> None:
-    for layer in take_apart(network).layers:
+    for layer in find_prunable_layers(network).layers:
         if layer.name in pruning.masks:
             mask = pruning.masks[layer.name].unpack()
             assert layer.weight[~mask].eq(0).all(), layer.name
@@ -65,8 +65,8 @@ def test_the_example_runs_and_keeps_the_zeros(
     kind: Any, source: Path, tokens: Tensor, tmp_path: Path
 ) -> None:
     model = load(str(source))
-    pruning = prune(model.anatomy, tokens, Recipe(pattern="2:4"))
-    export(model, pruning, tokens, {}, tmp_path / "out", kind=kind)
+    pruning = prune(model.prunable, tokens, Recipe(pattern="2:4"))
+    save_pruned(model, pruning, tokens, {}, tmp_path / "out", kind=kind)
     assert ("load_packed(FOLDER)" in code_of(tmp_path / "out")) == (kind == "packed")
     assert_zeros_kept(run_card(tmp_path / "out", source, tokens), pruning)
 
@@ -80,28 +80,28 @@ def test_layers_that_were_never_called_stay_dense(
     blocks = getattr(model.network, "model", None) or model.network.transformer
     mlp = (blocks.layers if hasattr(blocks, "layers") else blocks.h)[1].mlp
     mlp.forward = lambda hidden: hidden
-    pruning = prune(model.anatomy, tokens, Recipe(pattern="2:4"))
-    missed = [layer for layer in model.anatomy.layers if layer.module in set(mlp.modules())]
+    pruning = prune(model.prunable, tokens, Recipe(pattern="2:4"))
+    missed = [layer for layer in model.prunable.layers if layer.module in set(mlp.modules())]
     assert pruning.uncalled == [layer.name for layer in missed]
     assert missed
     out = tmp_path / "out"
-    export(model, pruning, tokens, {}, out, kind=kind)
+    save_pruned(model, pruning, tokens, {}, out, kind=kind)
     card = (out / "README.md").read_text()
     assert all(f"`{layer.name}`" in card for layer in missed)
     assert json.loads((out / "recipe.json").read_text())["never_called"] == pruning.uncalled
     assert load_masks(out / "masks.safetensors").keys() == pruning.masks.keys()
     assert_zeros_kept(run_card(out, source, tokens), pruning)
-    with torch.no_grad(), packed(model.anatomy, pruning) as packs:
+    with torch.no_grad(), packed(model.prunable, pruning) as packs:
         assert packs.products.keys() == pruning.masks.keys()
         assert model.network(input_ids=tokens).logits.isfinite().all()
-    assert pack(model.anatomy, pruning).products.keys().isdisjoint(pruning.uncalled)
+    assert pack(model.prunable, pruning).products.keys().isdisjoint(pruning.uncalled)
 
 
 def test_masks_alone_hold_no_weights(llama_model: LanguageModel, tokens: Tensor, tmp_path: Path) -> None:  # noqa: F811
     for method in ("wanda", "sparsegpt"):
-        pruning = prune(llama_model.anatomy, tokens, Recipe(method=method))
+        pruning = prune(llama_model.prunable, tokens, Recipe(method=method))
         out = tmp_path / method
-        export(llama_model, pruning, tokens, {}, out, kind="masks")
+        save_pruned(llama_model, pruning, tokens, {}, out, kind="masks")
         files = {"README.md", "calibration.safetensors", "masks.safetensors", "recipe.json"}
         assert {file.name for file in out.iterdir()} == files
         # SparseGPT gives the kept weights new values, which masks do not have.
@@ -115,10 +115,10 @@ def test_bfloat16_stays_and_the_recipe_says_with_what(
     kind: Any, source: Path, tokens: Tensor, tmp_path: Path
 ) -> None:
     model = load(str(source), dtype="bfloat16")
-    pruning = prune(model.anatomy, tokens, Recipe(seed=5))
+    pruning = prune(model.prunable, tokens, Recipe(seed=5))
     out = tmp_path / "out"
     drawn = {"text": "random", "samples": 8, "length": 24, "seed": 5}
-    export(model, pruning, tokens, drawn, out, kind=kind)
+    save_pruned(model, pruning, tokens, drawn, out, kind=kind)
     (file,) = (file for file in out.iterdir() if file.name in ("model.safetensors", "packed.safetensors"))
     floats = {tensor.dtype for tensor in load_file(file).values()} - {torch.uint8}
     assert floats == {torch.bfloat16}

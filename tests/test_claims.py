@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from wanda_core.claims import CLAIMS, NEEDED, judge, points
-from wanda_core.points import Calibration, blank
+from wanda_core.experiments.paper_claims import CLAIMS, NEEDED, judge, points
+from wanda_core.experiments.points import Calibration, blank
 
 PAPER = {
     "dense": 5.0,

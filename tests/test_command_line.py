@@ -239,7 +239,7 @@ def test_damaged_models(
 def test_out_of_memory_before_the_first_forward(
     prune_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wanda_core.memory.free_bytes", lambda _: 1000)
+    monkeypatch.setattr("wanda_core.pruning.memory_needed.free_bytes", lambda _: 1000)
     error = fails(prune_into, capfd, tmp_path)
     assert "pruning with 4 windows of 32 tokens under --schedule layer needs" in error
 
@@ -273,10 +273,10 @@ def test_control_c_leaves_nothing(command: str, llama_folder: Path, tmp_path: Pa
     ]  # fmt: skip
     if command == "compare":
         arguments += ["--eval-length", "32"]
-    trace = "import sys, wanda_core.walk as walk; from wanda_core.__main__ import main\n"
-    trace += "forward = walk.Walk.run\n"
+    trace = "import sys, wanda_core.pruning.parked_forward as walk; from wanda_core.__main__ import main\n"
+    trace += "forward = walk.ParkedForward.run\n"
     trace += "def run(self):\n    print('walking', flush=True)\n    return forward(self)\n"
-    trace += "walk.Walk.run = run\nsys.exit(main(sys.argv[1:]))"
+    trace += "walk.ParkedForward.run = run\nsys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
         [sys.executable, "-c", trace, *arguments],
         cwd=ROOT,

@@ -14,9 +14,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tests.conftest import assert_untouched, snapshot
-from wanda_core import Recipe, Refused, Stopped, experiments, load, tables
-from wanda_core.evaluation import POSITIONS, perplexity
-from wanda_core.models import LanguageModel
+from wanda_core import Recipe, Refused, Stopped, load
+from wanda_core.evaluation.perplexity import POSITIONS, perplexity
+from wanda_core.experiments.compare import compare
+from wanda_core.experiments.rows import COLUMNS, load_json, save_csv, save_json
+from wanda_core.models.language_model import LanguageModel
 
 WINDOWS = torch.randint(256, (5, 40), generator=torch.Generator().manual_seed(2))
 
@@ -100,7 +102,7 @@ RECIPES = [Recipe(method="magnitude"), Recipe(pattern="2:5"), Recipe(sparsity=0.
 
 def test_a_point_that_fails_leaves_its_reason(model: LanguageModel, tokens: Tensor) -> None:
     before = snapshot(model.network)
-    rows = experiments.compare(model, tokens, WINDOWS, RECIPES)
+    rows = compare(model, tokens, WINDOWS, RECIPES)
     assert_untouched(model.network, before)
     assert [row["method"] for row in rows] == ["dense", "magnitude", "wanda", "wanda"]
     assert [row["error"] is None for row in rows] == [True, True, False, True]
@@ -111,16 +113,16 @@ def test_a_point_that_fails_leaves_its_reason(model: LanguageModel, tokens: Tens
     )
     assert rows[1]["perplexity"] != rows[0]["perplexity"] != rows[3]["perplexity"]
     assert rows[1]["sparsity_reached"] == 0.5
-    assert all(tuple(row) == tables.COLUMNS for row in rows)
+    assert all(tuple(row) == COLUMNS for row in rows)
 
 
 def test_an_update_that_diverges_leaves_its_reason_and_the_others_go_on(
     model: LanguageModel, tokens: Tensor
 ) -> None:
-    up, last = model.anatomy.layers[-2:]
+    up, last = model.prunable.layers[-2:]
     up.weight.mul_(1e20)  # norms of what comes out are still float32, their products are not
     recipes = [Recipe(method="sparsegpt"), Recipe(method="wanda+admm"), Recipe(sparsity=0.3)]
-    rows = experiments.compare(model, tokens, WINDOWS, recipes)
+    rows = compare(model, tokens, WINDOWS, recipes)
     assert f"sparsegpt gives NaN or infinite weights in {last.name}" in rows[1]["error"]
     assert f"{last.name}: its Gram matrix cannot be factorised" in rows[2]["error"]
     assert rows[1]["perplexity"] is rows[2]["perplexity"] is None
@@ -138,15 +140,15 @@ def test_stopped_between_points(model: LanguageModel, tokens: Tensor) -> None:
 
     before = snapshot(model.network)
     with pytest.raises(Stopped):
-        experiments.compare(model, tokens, WINDOWS, RECIPES, on_row=keep, stop=stop)
+        compare(model, tokens, WINDOWS, RECIPES, on_row=keep, stop=stop)
     assert [row["method"] for row in rows] == ["dense", "magnitude"]
     assert_untouched(model.network, before)
 
 
 def test_known_points_are_not_measured_again(model: LanguageModel, tokens: Tensor) -> None:
-    first = experiments.compare(model, tokens, WINDOWS, RECIPES)
+    first = compare(model, tokens, WINDOWS, RECIPES)
     measured, made = [], []
-    again = experiments.compare(
+    again = compare(
         model,
         tokens,
         WINDOWS,
@@ -162,13 +164,13 @@ def test_known_points_are_not_measured_again(model: LanguageModel, tokens: Tenso
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_json_stays_valid(tmp_path: Path, value: float) -> None:
-    row = dict.fromkeys(tables.COLUMNS) | {
+    row = dict.fromkeys(COLUMNS) | {
         "method": "wanda",
         "perplexity": value,
         "perplexity_low": value,
     }
     file = tmp_path / "rows.json"
-    tables.save_json(file, {"source": "tiny"}, [row])
+    save_json(file, {"source": "tiny"}, [row])
 
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
@@ -178,7 +180,7 @@ def test_json_stays_valid(tmp_path: Path, value: float) -> None:
         "protocol": {"source": "tiny"},
         "rows": [row | {"perplexity": None, "perplexity_low": None}],
     }
-    assert tables.load_json(file)[1] == content["rows"]
+    assert load_json(file)[1] == content["rows"]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -197,14 +199,14 @@ def test_a_broken_model_has_no_perplexity_but_is_no_crash(value: float) -> None:
         '{"protocol": {}}',
         '{"protocol": {}, "rows": [{"a": 1}]}',
         '{"protocol":1,"rows":[]}',
-        json.dumps({"protocol": {}, "rows": [list(tables.COLUMNS)]}),
+        json.dumps({"protocol": {}, "rows": [list(COLUMNS)]}),
     ],
 )
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "rows.json"
     file.write_text(content)
     with pytest.raises(Refused, match="does not hold the results"):
-        tables.load_json(file)
+        load_json(file)
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(
@@ -219,7 +221,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(Refused, match="No space left"):
-        tables.save_json(file, {}, [])
+        save_json(file, {}, [])
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
 
@@ -227,9 +229,9 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
 def test_csv_reads_back(model: LanguageModel, tokens: Tensor, tmp_path: Path) -> None:
     import pandas as pd
 
-    rows = experiments.compare(model, tokens, WINDOWS, RECIPES)
-    tables.save_csv(tmp_path / "rows.csv", rows)
+    rows = compare(model, tokens, WINDOWS, RECIPES)
+    save_csv(tmp_path / "rows.csv", rows)
     read = pd.read_csv(tmp_path / "rows.csv")
-    assert tuple(read.columns) == tables.COLUMNS
+    assert tuple(read.columns) == COLUMNS
     assert read["perplexity"].tolist()[:2] == [row["perplexity"] for row in rows[:2]]
     assert read["error"].tolist()[2] == rows[2]["error"]

@@ -11,13 +11,13 @@ import pytest
 from torch import Tensor
 
 import wanda_core.export as module
-from components.job import check_panel
-from components.speed_jobs import Export
-from components.worker import Worker
+from components.export.job import Export
+from components.jobs.queue import Worker
+from components.recipe.request import check_panel
 from tests.conftest import assert_untouched, snapshot
 from tests.test_worker import PAGE, until
 from wanda_core import Recipe, Stopped, load
-from wanda_core.prune import prune
+from wanda_core.pruning.prune_model import prune
 
 
 class SetAt(threading.Event):
@@ -37,14 +37,14 @@ def test_stop_at_any_place_leaves_nothing(
     kind: Any, llama_folder: Path, tokens: Tensor, tmp_path: Path
 ) -> None:
     model = load(str(llama_folder))
-    pruning = prune(model.anatomy, tokens, Recipe())
+    pruning = prune(model.prunable, tokens, Recipe())
     before = snapshot(model.network)
     (tmp_path / "whole").mkdir()
     never = SetAt(float("inf"))
     module.export(model, pruning, tokens, {}, tmp_path / "whole" / "out", kind=kind, stop=never)
     # A look before each layer that is applied, packed or unpacked, and each tensor that is compared; before the masks,
     # and at the end.
-    layers, tensors = len(model.anatomy.layers), len(before)
+    layers, tensors = len(model.prunable.layers), len(before)
     assert (
         never.looks == {"masks": 0, "folder": 2 * layers + tensors, "packed": 4 * layers + tensors}[kind] + 2
     )

@@ -13,10 +13,13 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, MixtralConfig, PreTrainedModel
 
 from tests.conftest import CONFIGS, VOCABULARY, assert_untouched, byte_tokenizer, snapshot, tiny
-from wanda_core import LanguageModel, Recipe, Refused, Stopped, generation, load, take_apart
-from wanda_core.generation import Sampling, Writing, departure, encode_prompt, repetition, write
-from wanda_core.prune import prune
-from wanda_core.pruning import Pruning
+from wanda_core import LanguageModel, Recipe, Refused, Stopped, find_prunable_layers, load
+from wanda_core.generation import side_by_side as generation
+from wanda_core.generation.sampling import Sampling
+from wanda_core.generation.side_by_side import encode_prompt, generate_side_by_side, memory
+from wanda_core.generation.writing import Writing, departure, repetition
+from wanda_core.pruning.prune_model import prune
+from wanda_core.pruning.result import Pruning
 
 GREEDY = Sampling(new_tokens=24)
 DRAWN = Sampling(new_tokens=24, temperature=0.8, top_p=0.9, seed=5)
@@ -29,17 +32,17 @@ def tiny_model(family: str) -> LanguageModel:
 
 
 def with_loud_blocks(name: str, network: PreTrainedModel) -> LanguageModel:
-    anatomy = take_apart(network)
-    for layer in anatomy.layers:
+    prunable = find_prunable_layers(network)
+    for layer in prunable.layers:
         layer.stored.mul_(10)
     if not network.config.tie_word_embeddings:
         network.get_output_embeddings().weight.mul_(30)
-    return LanguageModel(name, None, name, network, byte_tokenizer(), anatomy)
+    return LanguageModel(name, None, name, network, byte_tokenizer(), prunable)
 
 
 def pruned(model: LanguageModel, *methods: str, sparsity: float = 0.5) -> list[Pruning]:
     tokens = torch.randint(200, (4, 24), generator=torch.Generator().manual_seed(1))
-    return [prune(model.anatomy, tokens, Recipe(method=m, sparsity=sparsity)) for m in methods]
+    return [prune(model.prunable, tokens, Recipe(method=m, sparsity=sparsity)) for m in methods]
 
 
 def alone(model: LanguageModel, prompt: Tensor, sampling: Sampling) -> list[int]:
@@ -61,7 +64,7 @@ def expected(
 ) -> list[list[int]]:
     texts = [alone(model, prompt, sampling)]
     for pruning in prunings:
-        with pruning.applied(model.anatomy):
+        with pruning.applied(model.prunable):
             texts.append(alone(model, prompt, sampling))
     return texts
 
@@ -74,7 +77,7 @@ def test_every_text_is_what_its_model_writes_alone(family: str, sampling: Sampli
     prompt = encode_prompt(model, "a fox and a hen")
     before = snapshot(model.network)
     random = torch.get_rng_state()
-    writings = write(model, prompt, prunings, sampling)
+    writings = generate_side_by_side(model, prompt, prunings, sampling)
     assert torch.equal(torch.get_rng_state(), random), "the program's own random numbers moved"
     assert_untouched(model.network, before)
     texts = [w.tokens for w in writings]
@@ -89,14 +92,16 @@ def test_texts_that_share_no_memory_are_written_one_after_the_other(
     model = tiny_model("llama")
     prunings = pruned(model, "magnitude", "wanda", "random", sparsity=0.7)
     prompt = encode_prompt(model, "a fox")
-    together = [w.tokens for w in write(model, prompt, prunings, sampling)]
+    together = [w.tokens for w in generate_side_by_side(model, prompt, prunings, sampling)]
     monkeypatch.setattr(generation, "_weights_that_fit", lambda *_: 2)
     seen = []
 
     def on_token(writings: list[Writing], share: float) -> None:
         seen.append([len(w.tokens) for w in writings])
 
-    assert [w.tokens for w in write(model, prompt, prunings, sampling, on_token=on_token)] == together
+    assert [
+        w.tokens for w in generate_side_by_side(model, prompt, prunings, sampling, on_token=on_token)
+    ] == together
     assert [1, 1, 1, 0] in seen
 
 
@@ -119,7 +124,7 @@ def test_experts_are_written_with_as_well() -> None:
     prunings = pruned(model, "magnitude", "wanda", sparsity=0.7)
     prompt = encode_prompt(model, "a fox")
     before = snapshot(network)
-    texts = [w.tokens for w in write(model, prompt, prunings, GREEDY)]
+    texts = [w.tokens for w in generate_side_by_side(model, prompt, prunings, GREEDY)]
     assert_untouched(network, before)
     assert texts == expected(model, prompt, prunings, GREEDY)
     assert len({tuple(text) for text in texts}) == 3
@@ -129,10 +134,12 @@ def test_experts_are_written_with_as_well() -> None:
 def test_packed_weights_write_what_the_masked_ones_do(family: str) -> None:
     model = tiny_model(family)
     tokens = torch.randint(200, (4, 24), generator=torch.Generator().manual_seed(1))
-    prunings = [prune(model.anatomy, tokens, Recipe(method=m, pattern="2:4")) for m in ("magnitude", "wanda")]
+    prunings = [
+        prune(model.prunable, tokens, Recipe(method=m, pattern="2:4")) for m in ("magnitude", "wanda")
+    ]
     prompt = encode_prompt(model, "a fox and a hen")
     before = snapshot(model.network)
-    writings = write(model, prompt, prunings, GREEDY, pack=True)
+    writings = generate_side_by_side(model, prompt, prunings, GREEDY, pack=True)
     assert_untouched(model.network, before)
     assert all("forward" not in vars(module) for module in model.network.modules())
     assert [w.tokens for w in writings] == expected(model, prompt, prunings, GREEDY)
@@ -145,10 +152,10 @@ def test_packed_weights_write_what_the_masked_ones_do(family: str) -> None:
 def test_stop_leaves_no_packed_layer_behind() -> None:
     model = tiny_model("llama")
     tokens = torch.randint(200, (4, 24), generator=torch.Generator().manual_seed(1))
-    pruning = prune(model.anatomy, tokens, Recipe(method="wanda", pattern="2:4"))
+    pruning = prune(model.prunable, tokens, Recipe(method="wanda", pattern="2:4"))
     stop = threading.Event()
     with pytest.raises(Stopped):
-        write(
+        generate_side_by_side(
             model,
             encode_prompt(model, "a fox"),
             [pruning],
@@ -164,15 +171,15 @@ def test_weights_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     model = tiny_model("llama")
     prunings = pruned(model, "magnitude")
     prompt = encode_prompt(model, "a fox")
-    monkeypatch.setattr(generation.memory, "free_bytes", lambda _: 2**20)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 2**20)
     with pytest.raises(Refused, match="free: take a smaller model"):
-        write(model, prompt, prunings, GREEDY)
+        generate_side_by_side(model, prompt, prunings, GREEDY)
 
 
 def test_all_grow_at_the_same_time() -> None:
     model = tiny_model("llama")
     seen: list[tuple[list[int], float]] = []
-    write(
+    generate_side_by_side(
         model,
         encode_prompt(model, "a fox"),
         pruned(model, "magnitude", "wanda"),
@@ -193,7 +200,7 @@ def test_a_text_may_end_before_the_others() -> None:
     dense, magnitude = expected(model, prompt, prunings, GREEDY)
     place, end = next((i, token) for i, token in enumerate(magnitude) if token not in dense)
     model.network.generation_config.eos_token_id = end
-    writings = write(model, prompt, prunings, GREEDY)
+    writings = generate_side_by_side(model, prompt, prunings, GREEDY)
     assert [w.tokens for w in writings] == [dense, magnitude[: place + 1]]
 
 
@@ -203,7 +210,7 @@ def test_what_the_model_itself_has_set_holds_as_in_generate() -> None:
     model.network.generation_config.top_k = 3
     prompt = encode_prompt(model, "a fox and a hen")
     for sampling in (GREEDY, DRAWN):
-        (dense,) = write(model, prompt, [], sampling)
+        (dense,) = generate_side_by_side(model, prompt, [], sampling)
         assert dense.tokens == alone(model, prompt, sampling)
 
 
@@ -211,7 +218,7 @@ def test_likelihood_is_the_dense_models() -> None:
     model = tiny_model("llama")
     prunings = pruned(model, "magnitude", "wanda", sparsity=0.8)
     prompt = encode_prompt(model, "a fox and a hen")
-    for writing in write(model, prompt, prunings, DRAWN):
+    for writing in generate_side_by_side(model, prompt, prunings, DRAWN):
         # One token after the other, with nothing kept between them.
         context, total = prompt, 0.0
         for token in writing.tokens:
@@ -226,7 +233,7 @@ def test_departure() -> None:
     assert departure([1, 2], [1, 2, 3]) is None
     assert departure([1, 9, 3], [1, 2, 3]) == 1
     model = tiny_model("llama")
-    dense, magnitude = write(
+    dense, magnitude = generate_side_by_side(
         model, encode_prompt(model, "a fox"), pruned(model, "magnitude", sparsity=0.6), GREEDY
     )
     assert dense.departs is None
@@ -273,19 +280,19 @@ def test_empty_prompt_is_refused() -> None:
 def test_a_token_that_the_model_lacks_is_refused() -> None:
     """A tokenizer may have tokens of its own; on CUDA one of them would end the whole process."""
     network = tiny("llama")
-    model = LanguageModel("tiny", None, "", network, byte_tokenizer(), take_apart(network))
+    model = LanguageModel("tiny", None, "", network, byte_tokenizer(), find_prunable_layers(network))
     with pytest.raises(
         Refused, match=f"the prompt holds a token outside the model's vocabulary of {VOCABULARY}"
     ):
-        write(model, torch.tensor([[1, VOCABULARY]]), [], Sampling(4))
+        generate_side_by_side(model, torch.tensor([[1, VOCABULARY]]), [], Sampling(4))
 
 
 def test_more_than_the_model_reads_is_refused() -> None:
     model = tiny_model("llama")
     prompt = encode_prompt(model, "x" * 200)
-    write(model, prompt, [], Sampling(new_tokens=56))
+    generate_side_by_side(model, prompt, [], Sampling(new_tokens=56))
     with pytest.raises(Refused, match="200 tokens of prompt and 57 new ones are more than the 256"):
-        write(model, prompt, [], Sampling(new_tokens=57))
+        generate_side_by_side(model, prompt, [], Sampling(new_tokens=57))
 
 
 @pytest.mark.parametrize(
@@ -322,7 +329,7 @@ def test_stop_ends_all_between_tokens_and_leaves_the_model_dense() -> None:
             stop.set()
 
     with pytest.raises(Stopped):
-        write(
+        generate_side_by_side(
             model, encode_prompt(model, "a fox"), pruned(model, "wanda"), GREEDY, on_token=on_token, stop=stop
         )
     assert seen == [1, 2, 3, 4, 5]
@@ -337,10 +344,10 @@ def test_stop_ends_a_forward_at_its_next_block() -> None:
     blocks = []
     hooks = [
         block.register_forward_hook(lambda *_: (blocks.append(1), stop.set()))
-        for block in model.anatomy.blocks
+        for block in model.prunable.blocks
     ]
     with pytest.raises(Stopped):
-        write(model, encode_prompt(model, "a fox"), [], GREEDY, stop=stop)
+        generate_side_by_side(model, encode_prompt(model, "a fox"), [], GREEDY, stop=stop)
     for hook in hooks:
         hook.remove()
     assert len(blocks) == 1
@@ -349,7 +356,9 @@ def test_stop_ends_a_forward_at_its_next_block() -> None:
 
 def test_pocket_writes_what_generate_writes() -> None:
     model = load("pocket")
-    (dense,) = write(model, encode_prompt(model, "Long ago, a fox"), [], Sampling(new_tokens=40))
+    (dense,) = generate_side_by_side(
+        model, encode_prompt(model, "Long ago, a fox"), [], Sampling(new_tokens=40)
+    )
     assert dense.tokens == alone(model, encode_prompt(model, "Long ago, a fox"), Sampling(new_tokens=40))
 
 
@@ -359,9 +368,9 @@ def test_the_real_model_through_its_chat_template(smollm2_model: LanguageModel) 
     prompt = encode_prompt(model, "Why is the sky blue?")
     assert "<|im_start|>assistant" in model.tokenizer.decode(prompt[0])
     tokens = torch.randint(40_000, (4, 64), generator=torch.Generator().manual_seed(1))
-    pruning = prune(model.anatomy, tokens, Recipe(method="magnitude", sparsity=0.3))
+    pruning = prune(model.prunable, tokens, Recipe(method="magnitude", sparsity=0.3))
     sampling = Sampling(new_tokens=20)
-    writings = write(model, prompt, [pruning], sampling)
+    writings = generate_side_by_side(model, prompt, [pruning], sampling)
     assert [w.tokens for w in writings] == expected(model, prompt, [pruning], sampling)
     assert writings[0].perplexity < writings[1].perplexity
 
@@ -373,7 +382,7 @@ def test_stop_takes_less_than_a_second_on_the_real_model(smollm2_model: Language
     timer = threading.Timer(2, lambda: (asked.append(time.monotonic()), stop.set()))
     timer.start()
     with pytest.raises(Stopped):
-        write(
+        generate_side_by_side(
             smollm2_model,
             encode_prompt(smollm2_model, "Tell me a story. " * 60),
             [],

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub.utils import _cache_manager
 
-from components import subject
-from wanda_core.hub_cache import ABANDONED, make_room
+from components.workspace import experiment as subject
+from components.workspace.experiment import LIMITS, Store
+from components.workspace.models import shared_model
+from wanda_core.models.hub_cache import ABANDONED, make_room
 
 COMMIT = "a" * 40
 
@@ -91,9 +93,9 @@ def test_a_space_makes_room_before_it_loads_and_keeps_what_is_loaded(
     cache: Path, llama_folder: Path, monkeypatch: pytest.MonkeyPatch, most: int | None, stay: set[str]
 ) -> None:
     monkeypatch.setattr(_cache_manager, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(subject, "LIMITS", replace(subject.LIMITS, hub_bytes=most))
-    models = subject.Store(10**9, seconds=60)
+    monkeypatch.setattr(subject, "LIMITS", replace(LIMITS, hub_bytes=most))
+    models = Store(10**9, seconds=60)
     models.put("first/read", object(), 1)
     monkeypatch.setattr(subject, "_models", models)
-    assert subject.shared_model(str(llama_folder)) is subject.shared_model(str(llama_folder))
+    assert shared_model(str(llama_folder)) is shared_model(str(llama_folder))
     assert left(cache) == stay

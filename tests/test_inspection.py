@@ -13,25 +13,30 @@ import pytest
 import torch
 from torch import Tensor
 
-from components import figures, figures_layer, figures_map, inside, lesson, look
-from components.inside_card import boundary, window_around
+from components.display.chart_style import drawn
+from components.inside.card import window_around
+from components.inside.figures import (
+    histogram_figure,
+    inputs_figure,
+    plane_figure,
+    rows_figure,
+    window_figure,
+)
+from components.inside.handlers import redraw
+from components.inside.kept_inspections import RECORDED_KEY, recorded
+from components.inside.map_figures import density_figure
+from components.learn.arithmetic import COLUMNS, INPUTS, MATRIX, ROWS, numbers, prune_small
 from tests import oracle
 from tests.conftest import tiny
-from wanda_core import Recipe, take_apart
-from wanda_core.densities import mask_density, plane
+from wanda_core import Recipe, find_prunable_layers
 from wanda_core.errors import Refused
-from wanda_core.inspection import (
-    Agreement,
-    OpenLayer,
-    Side,
-    choose_mask,
-    outlier_inputs,
-    row_losses,
-    scattered,
-    score_layer,
-    weights_at,
-)
-from wanda_core.prune import gather, prune
+from wanda_core.inspection.agreement import Agreement, scattered, weights_at
+from wanda_core.inspection.boundary import boundary
+from wanda_core.inspection.histograms import mask_density, plane
+from wanda_core.inspection.layer import OpenLayer, choose_mask, outlier_inputs, row_losses, score_layer
+from wanda_core.inspection.thresholds import Side
+from wanda_core.pruning.dense_statistics import collect_statistics
+from wanda_core.pruning.prune_model import prune
 
 NAMES = ["First", "Second"]
 SETTINGS = [
@@ -87,7 +92,7 @@ def test_the_window_draws_the_masks_of_the_formulas(settings: dict[str, Any]) ->
     sides = decided(layer, settings)
     first, second = expected_masks(layer, sides)
     part = weights_at(layer, sides, slice(8, 40), slice(16, 64))
-    sent = figures.drawn(figures_layer.window_figure(part, 0, (9, 20), NAMES), "x")
+    sent = drawn(window_figure(part, 0, (9, 20), NAMES), "x")
     trace = json.loads(sent.plot)["data"][0]
     assert np.array_equal(values(trace["z"]), (2 * first + second)[8:40, 16:64])
     assert (trace["x0"], trace["y0"]) == (16, 8)
@@ -145,12 +150,12 @@ def test_the_plane_counts_every_weight_and_the_boundaries_part_them() -> None:
 
 
 def test_a_preview_is_the_dense_walk_itself(tokens: Tensor) -> None:
-    anatomy = take_apart(tiny("llama"))
-    seen = gather(anatomy, tokens).statistics
+    prunable = find_prunable_layers(tiny("llama"))
+    seen = collect_statistics(prunable, tokens).statistics
     norms = {layer.name: statistics.norms() for layer, statistics in seen.items()}
     for method in ("magnitude", "wanda", "ria", "random"):
-        pruning = prune(anatomy, tokens, Recipe(method=method, sparsity=0.6, schedule="dense"))
-        for layer in anatomy.layers:
+        pruning = prune(prunable, tokens, Recipe(method=method, sparsity=0.6, schedule="dense"))
+        for layer in prunable.layers:
             opened = OpenLayer.of(layer.name, layer.weight, norms[layer.name])
             side, _ = decided(opened, {"sparsity": 0.6}, (method, method))
             assert torch.equal(side.mask, pruning.masks[layer.name].unpack()), (method, layer.name)
@@ -193,14 +198,14 @@ def test_odd_layers_draw_something_sensible(kind: str) -> None:
     lines = [boundary(side, spread, density, opened) for side, spread in zip(sides, spreads, strict=True)]
     part, picked = weights_at(layer, sides, *window), weights_at(layer, sides, slice(0, 1), slice(0, 1))
     for figure in (
-        figures_layer.histogram_figure(histograms, spreads, NAMES),
-        figures_layer.plane_figure(density, lines, scattered(layer, sides), picked, NAMES),
-        figures_map.density_figure([mask_density(s.mask.numpy()) for s in sides], shape, window, NAMES),
-        figures_layer.window_figure(part, 0, (0, 0), NAMES),
-        figures_layer.inputs_figure(layer.norms.numpy(), outlier_inputs(layer.norms)),
-        figures_layer.rows_figure({"row": row_losses(layer, sides[1].mask)}),
+        histogram_figure(histograms, spreads, NAMES),
+        plane_figure(density, lines, scattered(layer, sides), picked, NAMES),
+        density_figure([mask_density(s.mask.numpy()) for s in sides], shape, window, NAMES),
+        window_figure(part, 0, (0, 0), NAMES),
+        inputs_figure(layer.norms.numpy(), outlier_inputs(layer.norms)),
+        rows_figure({"row": row_losses(layer, sides[1].mask)}),
     ):
-        json.loads(figures.drawn(figure, "x").plot)
+        json.loads(drawn(figure, "x").plot)
     removed, lost = row_losses(layer, sides[1].mask)
     assert np.isfinite(lost).all()
     assert ((lost >= 0) & (lost <= 1)).all()
@@ -234,9 +239,9 @@ def test_a_row_loss_is_the_output_error_of_uncorrelated_inputs() -> None:
 
 
 def test_the_lesson_is_the_formulas() -> None:
-    weight, inputs = torch.tensor(lesson.MATRIX), torch.tensor(lesson.INPUTS)
+    weight, inputs = torch.tensor(MATRIX), torch.tensor(INPUTS)
     for recipe in (Recipe(method="magnitude", sparsity=0.5), Recipe(sparsity=0.25), Recipe(pattern="2:4")):
-        pruned = lesson.prune_small(weight, inputs, recipe)
+        pruned = prune_small(weight, inputs, recipe)
         scores = oracle.score(recipe.method, weight.numpy(), inputs.numpy())
         assert np.allclose(pruned.scores, scores)
         mask = oracle.mask(pruned.scores.numpy(), recipe.sparsity, recipe.pattern, recipe.group)
@@ -248,13 +253,13 @@ def test_the_lesson_is_the_formulas() -> None:
 
 @pytest.mark.parametrize("cell", ["x", None, "nan", float("inf"), 1e300, True, [1], {"a": 1}, ""])
 def test_the_lesson_refuses_what_is_no_number(cell: Any) -> None:
-    table = [list(row) for row in lesson.MATRIX]
+    table = [list(row) for row in MATRIX]
     table[1][2] = cell
     with pytest.raises(Refused, match="row 1, column 2: type a number"):
-        lesson.numbers("Weights", table, lesson.ROWS, lesson.COLUMNS)
+        numbers("Weights", table, ROWS, COLUMNS)
     for wrong in (None, [], table[:2], [row[:3] for row in table], "x"):
         with pytest.raises(Refused, match="must have"):
-            lesson.numbers("Weights", wrong, lesson.ROWS, lesson.COLUMNS)
+            numbers("Weights", wrong, ROWS, COLUMNS)
 
 
 HOSTILE = [
@@ -282,10 +287,10 @@ HOSTILE = [
 
 @pytest.mark.parametrize(("place", "value"), HOSTILE)
 def test_a_wrong_setting_of_the_card_is_refused_in_a_sentence(place: int, value: Any) -> None:
-    layer = next(iter(look.recorded().norms))
-    settings = [look.RECORDED_KEY, layer, "magnitude", "wanda", 50, "unstructured", "own", 20, 40, False]
-    assert "failed" not in inside.redraw(*settings)[0]
+    layer = next(iter(recorded().norms))
+    settings = [RECORDED_KEY, layer, "magnitude", "wanda", 50, "unstructured", "own", 20, 40, False]
+    assert "failed" not in redraw(*settings)[0]
     settings[place] = value
-    said, *rest = inside.redraw(*settings)
+    said, *rest = redraw(*settings)
     assert "failed" in said
     assert all(value == gr.skip() for value in rest)

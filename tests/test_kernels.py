@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from wanda_core.errors import Refused
-from wanda_core.kernels import cpu
-from wanda_core.kernels.cpu import Tiled, TiledDense, TiledMasked, TiledTwoFour
-from wanda_core.kernels.formats import Masked, TwoFour, is_two_four
+from wanda_core.speed.kernels import cpu
+from wanda_core.speed.kernels.cpu import Tiled, TiledDense, TiledMasked, TiledTwoFour
+from wanda_core.speed.kernels.formats import Masked, TwoFour, is_two_four
 
 Kind = Callable[[Tensor, Tensor], Tiled]
 SHAPES = [(32, 4), (1, 8), (33, 12), (31, 576), (192, 576), (100, 1540), (576, 1536), (2050, 1024)]

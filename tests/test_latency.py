@@ -12,21 +12,22 @@ import torch
 
 from tests.conftest import assert_untouched, snapshot
 from wanda_core import Refused, load
-from wanda_core import latency as module
 from wanda_core.__main__ import main
+from wanda_core.cli.latency import parse_shapes
 from wanda_core.errors import Stopped
-from wanda_core.kernels import lanes
-from wanda_core.kernels.cpu import TiledTwoFour
-from wanda_core.model_latency import by_magnitude, measure_model
-from wanda_core.timing import COLUMNS
+from wanda_core.speed import layer_latency as module
+from wanda_core.speed.kernels import lanes
+from wanda_core.speed.kernels.cpu import TiledTwoFour
+from wanda_core.speed.model_latency import by_magnitude, measure_model
+from wanda_core.speed.timing import COLUMNS
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wanda_core.timing.SECONDS", 0.01)
-    monkeypatch.setattr("wanda_core.latency.COLD_BYTES", 10_000)
+    monkeypatch.setattr("wanda_core.speed.timing.SECONDS", 0.01)
+    monkeypatch.setattr("wanda_core.speed.layer_latency.COLD_BYTES", 10_000)
 
 
 def test_rows_of_shapes() -> None:
@@ -65,7 +66,7 @@ def test_a_wrong_product_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whole_model() -> None:
     model = load("pocket")
     before = snapshot(model.network)
-    rows, packs = measure_model(model, by_magnitude(model.anatomy), prompt=16, new=2, rounds=2)
+    rows, packs = measure_model(model, by_magnitude(model.prunable), prompt=16, new=2, rounds=2)
     assert_untouched(model.network, before)
     assert [(row["part"], row["kernel"]) for row in rows] == [
         (part, kernel) for part in ("prefill", "decode") for kernel in ("dense", "masked dense", "2:4", "50%")
@@ -76,7 +77,7 @@ def test_whole_model() -> None:
     tied = model.network.config.tie_word_embeddings
     embedding = 0 if tied else model.network.get_input_embeddings().weight.nbytes
     assert dense["bytes"] == 4 * model.parameters - embedding
-    layers = sum(layer.stored.nbytes for layer in model.anatomy.layers)
+    layers = sum(layer.stored.nbytes for layer in model.prunable.layers)
     assert two_four["bytes"] == dense["bytes"] - layers + layers * 2.25 / 4
     assert packs["2:4"].dense == {}
     assert bool(packs["50%"].dense) != lanes.fast()
@@ -88,7 +89,7 @@ def test_stopping_leaves_the_model_dense() -> None:
     stop = threading.Event()
     progress = lambda share, where: stop.set() if "round 1" in where else None  # noqa: E731
     with pytest.raises(Stopped):
-        measure_model(model, by_magnitude(model.anatomy), prompt=8, new=2, on_progress=progress, stop=stop)
+        measure_model(model, by_magnitude(model.prunable), prompt=8, new=2, on_progress=progress, stop=stop)
     assert_untouched(model.network, before)
     assert not any("forward" in vars(part) for part in model.network.modules())
 
@@ -96,7 +97,7 @@ def test_stopping_leaves_the_model_dense() -> None:
 @pytest.mark.parametrize("text", ["", "12", "4x", "x4", "0x4", "4x4x4", "-4x4", "4x4,", "9999999x4", "axb"])
 def test_shapes_that_are_none(text: str) -> None:
     with pytest.raises(Refused, match="--shapes takes"):
-        module.parse_shapes(text)
+        parse_shapes(text)
 
 
 def test_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,26 +11,26 @@ from torch.nn.utils import parametrizations
 from transformers import PreTrainedModel
 
 from tests.conftest import tiny
-from wanda_core import Refused, take_apart
-from wanda_core.layers import Anatomy
+from wanda_core import Refused, find_prunable_layers
+from wanda_core.models.prunable_layers import PrunableModel
 
 UP = "model.layers.1.mlp.up_proj"
 
 
 def test_every_family_is_seen_as_matrices(network: PreTrainedModel, tokens: Tensor) -> None:
-    anatomy = take_apart(network)
-    assert len(anatomy.blocks) == 3
+    prunable = find_prunable_layers(network)
+    assert len(prunable.blocks) == 3
     seen = {}
     hooks = [
         layer.module.register_forward_hook(
             lambda _, args, out, name=layer.name: seen.update({name: (args[0], out)})
         )
-        for layer in anatomy.layers
+        for layer in prunable.layers
     ]
-    anatomy.decoder(input_ids=tokens)
+    prunable.decoder(input_ids=tokens)
     for hook in hooks:
         hook.remove()
-    for layer in anatomy.layers:
+    for layer in prunable.layers:
         inputs, outputs = seen[layer.name]
         bias = 0 if layer.module.bias is None else layer.module.bias
         torch.testing.assert_close(inputs @ layer.weight.t() + bias, outputs, atol=1e-5, rtol=1e-4)
@@ -38,12 +38,12 @@ def test_every_family_is_seen_as_matrices(network: PreTrainedModel, tokens: Tens
         assert network.get_submodule(layer.name) is layer.module
 
 
-def test_embeddings_and_head_are_not_listed(anatomy: Anatomy) -> None:
-    assert not [layer.name for layer in anatomy.layers if "head" in layer.name or "embed" in layer.name]
+def test_embeddings_and_head_are_not_listed(prunable: PrunableModel) -> None:
+    assert not [layer.name for layer in prunable.layers if "head" in layer.name or "embed" in layer.name]
 
 
-def test_point_at_and_restore(anatomy: Anatomy) -> None:
-    for layer in anatomy.layers:
+def test_point_at_and_restore(prunable: PrunableModel) -> None:
+    for layer in prunable.layers:
         dense = layer.stored.clone()
         layer.point_at(torch.zeros_like(layer.weight))
         assert layer.module.weight.count_nonzero() == 0
@@ -107,22 +107,22 @@ def test_refused_by_name(change, reason: str) -> None:
     network = tiny("llama")
     change(network)
     with pytest.raises(Refused, match=reason):
-        take_apart(network)
+        find_prunable_layers(network)
 
 
 def test_compiled_model_is_refused() -> None:
     with pytest.raises(Refused, match="is compiled"):
-        take_apart(torch.compile(tiny("llama")))
+        find_prunable_layers(torch.compile(tiny("llama")))
 
 
 def test_routers_are_not_listed() -> None:
     network = tiny("llama")
     network.model.layers[0].mlp.gate = nn.Linear(32, 4)
-    assert len(take_apart(network).layers) == len(take_apart(tiny("llama")).layers)
+    assert len(find_prunable_layers(network).layers) == len(find_prunable_layers(tiny("llama")).layers)
 
 
 def test_a_model_without_blocks_is_refused() -> None:
     network = copy.deepcopy(tiny("llama"))
     network.model.layers = nn.ModuleList()
     with pytest.raises(Refused, match="no list of decoder blocks"):
-        take_apart(network)
+        find_prunable_layers(network)

@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hn
 from torch import Tensor
 
 from tests import oracle
-from wanda_core.masks import keep_highest, structured_mask, unstructured_mask
-from wanda_core.scores import SCORES
+from wanda_core.method.masks import keep_highest, structured_mask, unstructured_mask
+from wanda_core.method.scores import SCORES
 
 # Few values, so that many are equal.
 SCORE_VALUES = st.sampled_from([0.0, 0.25, 0.5, 1.0, 1e-30, 3e30])

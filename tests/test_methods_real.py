@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from wanda_core import LanguageModel, Recipe, calibration
-from wanda_core.evaluation import perplexity
-from wanda_core.prune import prune
+from wanda_core import LanguageModel, Recipe
+from wanda_core.evaluation.perplexity import perplexity
+from wanda_core.pruning.prune_model import prune
+from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
 
 pytestmark = pytest.mark.real
 
@@ -22,20 +23,20 @@ def model(smollm2_model: LanguageModel) -> LanguageModel:
 
 @pytest.fixture(scope="module")
 def text(model: LanguageModel, wikitext: Path) -> Tensor:
-    return calibration.encode(wikitext.read_text(encoding="utf-8"), model.tokenizer)
+    return encode(wikitext.read_text(encoding="utf-8"), model.tokenizer)
 
 
 def _windows(text: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Calibration tokens of other text than the first 16 evaluation windows of 512 tokens, and those."""
-    evaluation = calibration.evaluation_windows(text, 16, 512)
-    return calibration.calibration_windows(text, 16, 512, seed, evaluation.numel()), evaluation
+    evaluation = evaluation_windows(text, 16, 512)
+    return calibration_windows(text, 16, 512, seed, evaluation.numel()), evaluation
 
 
 def test_sparsegpt_at_half_the_weights(model: LanguageModel, text: Tensor) -> None:
     tokens, evaluation = _windows(text, seed=1)
-    pruning = prune(model.anatomy, tokens, Recipe(method="sparsegpt"))
+    pruning = prune(model.prunable, tokens, Recipe(method="sparsegpt"))
     assert pruning.sparsity == pytest.approx(0.5, abs=1e-4)
-    with pruning.applied(model.anatomy):
+    with pruning.applied(model.prunable):
         assert 62 < perplexity(model.network, evaluation).value < 75
 
 
@@ -45,7 +46,7 @@ def test_wandas_decisions_are_a_small_part_of_the_walk(model: LanguageModel, tex
     try:
         # The share is of work, not of waiting for a second processor that other programs hold.
         torch.set_num_threads(1)
-        seconds = prune(model.anatomy, tokens, Recipe()).seconds
+        seconds = prune(model.prunable, tokens, Recipe()).seconds
     finally:
         torch.set_num_threads(threads)
     assert seconds["decisions"] <= 0.12 * seconds["total"], seconds

@@ -12,13 +12,13 @@ from transformers import PreTrainedModel
 
 from tests.conftest import assert_untouched, snapshot
 from tests.test_kernels import two_four_mask
-from wanda_core import Recipe, calibration_windows, encode, take_apart
-from wanda_core.kernels import cuda
-from wanda_core.layers import Anatomy
-from wanda_core.models import LanguageModel
-from wanda_core.packed import packed
-from wanda_core.prune import prune
-from wanda_core.pruning import Pruning
+from wanda_core import Recipe, calibration_windows, encode, find_prunable_layers
+from wanda_core.models.language_model import LanguageModel
+from wanda_core.models.prunable_layers import PrunableModel
+from wanda_core.pruning.prune_model import prune
+from wanda_core.pruning.result import Pruning
+from wanda_core.speed.kernels import cuda
+from wanda_core.speed.packed_model import packed
 
 TIE = 1e-3
 """Greedy decoding may take another token where the two best logits are this close."""
@@ -39,11 +39,13 @@ def greedy(network: PreTrainedModel, prompt: Tensor, count: int) -> tuple[list[i
     return written.sequences[0, prompt.shape[1] :].tolist(), (best[:, 0] - best[:, 1]).tolist()
 
 
-def assert_same_text(network: PreTrainedModel, pruning: Pruning, anatomy: Anatomy, prompt: Tensor) -> int:
+def assert_same_text(
+    network: PreTrainedModel, pruning: Pruning, prunable: PrunableModel, prompt: Tensor
+) -> int:
     """Greedy tokens agree up to the first place where masked dense itself hardly decides; how many that were."""
-    with pruning.applied(anatomy):
+    with pruning.applied(prunable):
         expected, margins = greedy(network, prompt, 40)
-    with packed(anatomy, pruning):
+    with packed(prunable, pruning):
         tokens, _ = greedy(network, prompt, 40)
     for place, (token, wanted, margin) in enumerate(zip(tokens, expected, margins, strict=True)):
         if token != wanted:
@@ -54,18 +56,18 @@ def assert_same_text(network: PreTrainedModel, pruning: Pruning, anatomy: Anatom
 
 @pytest.mark.parametrize(("pattern", "kernel"), [("2:4", "2:4 numba"), ("unstructured", "bitmask numba")])
 def test_packed_computes_as_masked_dense(
-    network: PreTrainedModel, anatomy: Anatomy, tokens: Tensor, pattern: str, kernel: str, monkeypatch
+    network: PreTrainedModel, prunable: PrunableModel, tokens: Tensor, pattern: str, kernel: str, monkeypatch
 ) -> None:
-    monkeypatch.setattr("wanda_core.kernels.lanes.fast", lambda: True)  # right everywhere, if slow
+    monkeypatch.setattr("wanda_core.speed.kernels.lanes.fast", lambda: True)  # right everywhere, if slow
     before = snapshot(network)
-    pruning = prune(anatomy, tokens, Recipe(pattern=pattern))
-    with pruning.applied(anatomy):
+    pruning = prune(prunable, tokens, Recipe(pattern=pattern))
+    with pruning.applied(prunable):
         expected = logits(network, tokens)
-    with packed(anatomy, pruning) as how:
+    with packed(prunable, pruning) as how:
         assert set(how.kernels.values()) == {kernel}
         assert how.kernels.keys() == pruning.masks.keys()
         # Tiny widths fill tiles of 32 rows only in part.
-        assert how.nbytes >= 2.125 * sum(layer.stored.numel() for layer in anatomy.layers)
+        assert how.nbytes >= 2.125 * sum(layer.stored.numel() for layer in prunable.layers)
         for part in (tokens, tokens[:1, :4]):  # through the unpacked weight, and through the kernel
             torch.testing.assert_close(
                 logits(network, part), expected[: len(part), : part.shape[1]], rtol=1e-5, atol=1e-5
@@ -75,7 +77,7 @@ def test_packed_computes_as_masked_dense(
     assert not torch.allclose(logits(network, tokens), expected)
 
 
-def test_changed_values_are_packed(llama: Anatomy, tokens: Tensor) -> None:
+def test_changed_values_are_packed(llama: PrunableModel, tokens: Tensor) -> None:
     pruning = prune(llama, tokens, Recipe(method="sparsegpt", pattern="2:4"))
     with pruning.applied(llama):
         expected = llama.decoder(tokens[:1, :3]).last_hidden_state
@@ -83,8 +85,8 @@ def test_changed_values_are_packed(llama: Anatomy, tokens: Tensor) -> None:
         torch.testing.assert_close(llama.decoder(tokens[:1, :3]).last_hidden_state, expected)
 
 
-def test_what_no_kernel_takes_stays_masked_dense(llama: Anatomy, tokens: Tensor, monkeypatch) -> None:
-    monkeypatch.setattr("wanda_core.kernels.lanes.fast", lambda: False)
+def test_what_no_kernel_takes_stays_masked_dense(llama: PrunableModel, tokens: Tensor, monkeypatch) -> None:
+    monkeypatch.setattr("wanda_core.speed.kernels.lanes.fast", lambda: False)
     pruning = prune(llama, tokens, Recipe(sparsity=0.5))
     with pruning.applied(llama):
         expected = llama.decoder(tokens).last_hidden_state
@@ -94,7 +96,7 @@ def test_what_no_kernel_takes_stays_masked_dense(llama: Anatomy, tokens: Tensor,
         assert llama.decoder(tokens).last_hidden_state.equal(expected)
 
 
-def test_an_error_inside_leaves_the_model_dense(llama: Anatomy, tokens: Tensor) -> None:
+def test_an_error_inside_leaves_the_model_dense(llama: PrunableModel, tokens: Tensor) -> None:
     before = snapshot(llama.decoder)
     pruning = prune(llama, tokens, Recipe(pattern="2:4"))
     with pytest.raises(KeyboardInterrupt), packed(llama, pruning):
@@ -107,9 +109,9 @@ def test_an_error_inside_leaves_the_model_dense(llama: Anatomy, tokens: Tensor) 
 def test_the_same_text_from_a_real_model(smollm2_model: LanguageModel, wikitext: Path) -> None:
     ids = encode(wikitext.read_text(encoding="utf-8")[:200_000], smollm2_model.tokenizer)
     windows = calibration_windows(ids, 2, 128, seed=0)
-    pruning = prune(smollm2_model.anatomy, windows, Recipe(pattern="2:4"))
-    network, anatomy = smollm2_model.network, smollm2_model.anatomy
-    agreed = [assert_same_text(network, pruning, anatomy, ids[None, at : at + 24]) for at in (0, 5000)]
+    pruning = prune(smollm2_model.prunable, windows, Recipe(pattern="2:4"))
+    network, prunable = smollm2_model.network, smollm2_model.prunable
+    agreed = [assert_same_text(network, pruning, prunable, ids[None, at : at + 24]) for at in (0, 5000)]
     assert max(agreed) > 10
 
 
@@ -182,11 +184,11 @@ def test_cuda_model(tokens: Tensor) -> None:
 
     config = LlamaConfig(vocab_size=257, hidden_size=128, intermediate_size=256, num_hidden_layers=2)
     network = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False).cuda().half()
-    anatomy = take_apart(network)
-    pruning = prune(anatomy, tokens, Recipe(pattern="2:4"))
+    prunable = find_prunable_layers(network)
+    pruning = prune(prunable, tokens, Recipe(pattern="2:4"))
     tokens = tokens.cuda()
-    with pruning.applied(anatomy):
+    with pruning.applied(prunable):
         expected = logits(network, tokens)
-    with packed(anatomy, pruning) as how:
-        assert len(how.kernels) == len(anatomy.layers)
+    with packed(prunable, pruning) as how:
+        assert len(how.kernels) == len(prunable.layers)
         torch.testing.assert_close(logits(network, tokens), expected, rtol=1e-2, atol=1e-2)

@@ -16,13 +16,13 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, MixtralConfig
 
 from tests.conftest import CONFIGS, ROOT, byte_tokenizer, tiny
-from wanda_core import LanguageModel, Recipe, Refused, load, load_packed, take_apart
-from wanda_core.card import fine_tune, source_license
-from wanda_core.export import export
-from wanda_core.layers import ExpertLayer, Layer
-from wanda_core.models import PACKED
-from wanda_core.packed_file import file_sizes, load_layers
-from wanda_core.prune import prune
+from wanda_core import LanguageModel, Recipe, Refused, find_prunable_layers, load, load_packed
+from wanda_core.export.folder import save_pruned
+from wanda_core.export.model_card import fine_tune, source_license
+from wanda_core.export.packed_file import file_sizes, load_layers
+from wanda_core.models.load import PACKED
+from wanda_core.models.prunable_layers import ExpertLayer, Layer
+from wanda_core.pruning.prune_model import prune
 
 
 @pytest.fixture(params=list(CONFIGS))
@@ -55,9 +55,9 @@ def mixture(tmp_path: Path) -> LanguageModel:
 def test_experts_come_back_and_keep_their_zeros(
     mixture: LanguageModel, tokens: Tensor, tmp_path: Path, packed: bool
 ) -> None:
-    pruning = prune(mixture.anatomy, tokens, Recipe(pattern="2:4"))
+    pruning = prune(mixture.prunable, tokens, Recipe(pattern="2:4"))
     out = tmp_path / "out"
-    export(mixture, pruning, tokens, {}, out, kind="packed" if packed else "folder")
+    save_pruned(mixture, pruning, tokens, {}, out, kind="packed" if packed else "folder")
     if packed:
         again = load_packed(out)
     else:
@@ -66,27 +66,27 @@ def test_experts_come_back_and_keep_their_zeros(
         again = names["model"]
         again(input_ids=tokens, labels=tokens).loss.backward()
         names["optimizer"].step()
-    assert any(isinstance(layer, ExpertLayer) for layer in mixture.anatomy.layers)
-    for layer in take_apart(again).layers:
+    assert any(isinstance(layer, ExpertLayer) for layer in mixture.prunable.layers)
+    for layer in find_prunable_layers(again).layers:
         weight, mask = layer.weight, pruning.masks[layer.name].unpack()
         assert weight[~mask].eq(0).all()
         assert weight.equal(pruning.weight(_named(mixture, layer.name))) == packed
 
 
 def _named(model: LanguageModel, name: str) -> Layer:
-    return next(layer for layer in model.anatomy.layers if layer.name == name)
+    return next(layer for layer in model.prunable.layers if layer.name == name)
 
 
 @pytest.mark.parametrize("recipe", [Recipe(pattern="2:4"), Recipe(sparsity=0.6)], ids=["2:4", "60%"])
 def test_packed_comes_back_to_the_bit(
     model: LanguageModel, tokens: Tensor, tmp_path: Path, recipe: Recipe
 ) -> None:
-    pruning = prune(model.anatomy, tokens, recipe)
+    pruning = prune(model.prunable, tokens, recipe)
     out = tmp_path / "out"
-    export(model, pruning, tokens, {}, out, kind="packed")
+    save_pruned(model, pruning, tokens, {}, out, kind="packed")
     assert not (out / "model.safetensors").exists()
     again = load_packed(out)
-    with pruning.applied(model.anatomy):
+    with pruning.applied(model.prunable):
         wanted = model.network.state_dict()
         for name, weight in again.state_dict().items():
             assert weight.numpy().tobytes() == wanted[name].contiguous().numpy().tobytes(), name
@@ -94,7 +94,7 @@ def test_packed_comes_back_to_the_bit(
             assert again(input_ids=tokens).logits.equal(model.network(input_ids=tokens).logits)
     layers = load_layers(out / PACKED)
     assert layers.keys() == pruning.masks.keys()
-    for layer in model.anatomy.layers:
+    for layer in model.prunable.layers:
         assert layers[layer.name].unpack().equal(pruning.weight(layer))
     sizes = file_sizes(model, pruning)
     header = int.from_bytes((out / PACKED).read_bytes()[:8], "little") + 8
@@ -106,17 +106,17 @@ def test_packed_comes_back_to_the_bit(
 
 def test_a_two_four_layer_takes_at_most_057_of_its_bytes(tokens: Tensor, tmp_path: Path) -> None:
     model = load("pocket")
-    pruning = prune(model.anatomy, tokens, Recipe(method="magnitude", pattern="2:4"))
-    export(model, pruning, tokens, {}, tmp_path / "out", kind="packed")
+    pruning = prune(model.prunable, tokens, Recipe(method="magnitude", pattern="2:4"))
+    save_pruned(model, pruning, tokens, {}, tmp_path / "out", kind="packed")
     with safe_open(tmp_path / "out" / PACKED, framework="np") as file:
-        for layer in model.anatomy.layers:
+        for layer in model.prunable.layers:
             size = sum(file.get_tensor(f"{layer.name}.{part}").nbytes for part in ("values", "places"))
             assert size <= 0.57 * layer.stored.nbytes
 
 
 def test_ties_dtype_and_config_of_an_export(model: LanguageModel, tokens: Tensor, tmp_path: Path) -> None:
-    pruning = prune(model.anatomy, tokens, Recipe())
-    export(model, pruning, tokens, {}, tmp_path / "out")
+    pruning = prune(model.prunable, tokens, Recipe())
+    save_pruned(model, pruning, tokens, {}, tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert not {key for key in config if "sparsity" in key or "compression" in key or "quantization" in key}
     written = load_file(tmp_path / "out" / "model.safetensors")
@@ -131,17 +131,17 @@ def test_a_source_that_names_no_class(llama_folder: Path, tokens: Tensor, tmp_pa
     """As a GGUF file."""
     model = load(str(llama_folder))
     model.network.config.architectures = None
-    export(model, prune(model.anatomy, tokens, Recipe()), tokens, {}, tmp_path / "out", kind="packed")
+    save_pruned(model, prune(model.prunable, tokens, Recipe()), tokens, {}, tmp_path / "out", kind="packed")
     assert isinstance(load_packed(str(tmp_path / "out")), type(model.network))
 
 
 def test_large_models_come_in_shards(
     llama_folder: Path, tokens: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wanda_core.export.SHARD", "30KB")
+    monkeypatch.setattr("wanda_core.export.folder.SHARD", "30KB")
     model = load(str(llama_folder))
-    pruning = prune(model.anatomy, tokens, Recipe())
-    export(model, pruning, tokens, {}, tmp_path / "out")
+    pruning = prune(model.prunable, tokens, Recipe())
+    save_pruned(model, pruning, tokens, {}, tmp_path / "out")
     assert len(list((tmp_path / "out").glob("model-*.safetensors"))) > 1
     assert load(str(tmp_path / "out")).parameters == model.parameters
 
@@ -151,7 +151,7 @@ def test_what_does_not_come_back_is_not_offered(
 ) -> None:
     """A disk that loses a bit: the zeros of another mask are written."""
     model = load(str(llama_folder))
-    pruning = prune(model.anatomy, tokens, Recipe())
+    pruning = prune(model.prunable, tokens, Recipe())
     save = type(model.network).save_pretrained
 
     def damage(network, folder, **options) -> None:
@@ -163,18 +163,18 @@ def test_what_does_not_come_back_is_not_offered(
 
     monkeypatch.setattr(type(model.network), "save_pretrained", damage)
     with pytest.raises(Refused, match="did not come back"):
-        export(model, pruning, tokens, {}, tmp_path / "out")
+        save_pruned(model, pruning, tokens, {}, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_card_says_what_was_done(model: LanguageModel, tokens: Tensor, tmp_path: Path) -> None:
-    pruning = prune(model.anatomy, tokens, Recipe(sparsity=0.6))
+    pruning = prune(model.prunable, tokens, Recipe(sparsity=0.6))
     row = {"method": "wanda", "pattern": "unstructured", "sparsity_reached": 0.6, "perplexity": 12.34}
     rows = [row | {"perplexity_low": 11.0, "perplexity_high": 13.5}]
     protocol = {"windows": 4, "eval_length": 24, "evaluation": "some text", "device": "a machine"}
     protocol |= {"dtype": "float32", "torch": "2", "transformers": "5", "date": "2026-01-01"}
     drawn = {"text": "random", "samples": 8, "length": 24, "seed": 7}
-    export(model, pruning, tokens, drawn, tmp_path / "out", rows=rows, protocol=protocol)
+    save_pruned(model, pruning, tokens, drawn, tmp_path / "out", rows=rows, protocol=protocol)
     card = (tmp_path / "out" / "README.md").read_text()
     assert "license: mit" in card.split("---")[1]
     assert "| wanda | 60.0% | 12.34 | 11 to 13.5 |" in card
@@ -190,8 +190,8 @@ def test_licences_of_sources(model: LanguageModel) -> None:
 
 
 def test_the_cards_example_keeps_the_zeros(model: LanguageModel, tokens: Tensor, tmp_path: Path) -> None:
-    pruning = prune(model.anatomy, tokens, Recipe(sparsity=0.6))
-    export(model, pruning, tokens, {}, tmp_path / "out")
+    pruning = prune(model.prunable, tokens, Recipe(sparsity=0.6))
+    save_pruned(model, pruning, tokens, {}, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     code = card.split("```python\n")[1].split("```")[0]
     assert code.strip() == fine_tune("folder").strip()
@@ -205,7 +205,7 @@ def test_the_cards_example_keeps_the_zeros(model: LanguageModel, tokens: Tensor,
         optimizer.step()
         optimizer.zero_grad()
     after = network.state_dict()
-    for layer in model.anatomy.layers:
+    for layer in model.prunable.layers:
         weight = after[f"{layer.name}.weight"]
         assert not weight.equal(before[f"{layer.name}.weight"])
         weight = weight.t() if layer.transposed else weight
@@ -223,7 +223,7 @@ import wanda_core.export as module
 module.save_masks = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 model = load(sys.argv[1])
 tokens = torch.randint(256, (2, 24))
-module.export(model, prune(model.anatomy, tokens, Recipe()), tokens, {}, Path(sys.argv[2]))
+module.export(model, prune(model.prunable, tokens, Recipe()), tokens, {}, Path(sys.argv[2]))
 """
     out = tmp_path / "out"
     ran = subprocess.run([sys.executable, "-c", code, str(llama_folder), str(out)], cwd=ROOT, check=False)
@@ -240,7 +240,7 @@ def test_a_damaged_packed_file_is_refused(
     damage: str, llama_folder: Path, tokens: Tensor, tmp_path: Path
 ) -> None:
     model = load(str(llama_folder))
-    export(model, prune(model.anatomy, tokens, Recipe()), tokens, {}, tmp_path / "out", kind="packed")
+    save_pruned(model, prune(model.prunable, tokens, Recipe()), tokens, {}, tmp_path / "out", kind="packed")
     file = tmp_path / "out" / PACKED
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-100])
@@ -257,8 +257,8 @@ def test_a_gguf_source_exports_and_loads_anywhere(smollm2_model: LanguageModel, 
     """In a fresh process, with nothing but transformers."""
     model = smollm2_model
     tokens = torch.arange(100, 132)[None]
-    pruning = prune(model.anatomy, tokens, Recipe(method="magnitude", pattern="2:4"))
-    export(model, pruning, tokens, {}, tmp_path / "out")
+    pruning = prune(model.prunable, tokens, Recipe(method="magnitude", pattern="2:4"))
+    save_pruned(model, pruning, tokens, {}, tmp_path / "out")
     code = (
         "import sys, torch; from transformers import AutoModelForCausalLM\n"
         "model = AutoModelForCausalLM.from_pretrained(sys.argv[1])\n"
@@ -268,11 +268,11 @@ def test_a_gguf_source_exports_and_loads_anywhere(smollm2_model: LanguageModel, 
     subprocess.run(
         [sys.executable, "-c", code, tmp_path / "out", tmp_path / "logits"], cwd=tmp_path, check=True
     )
-    with torch.no_grad(), pruning.applied(model.anatomy):
+    with torch.no_grad(), pruning.applied(model.prunable):
         assert torch.load(tmp_path / "logits").equal(model.network(tokens).logits)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert "quantization_config" not in config
     assert source_license(model) == "apache-2.0"
-    export(model, pruning, tokens, {}, tmp_path / "packed", kind="packed")
+    save_pruned(model, pruning, tokens, {}, tmp_path / "packed", kind="packed")
     with torch.no_grad():
         assert load_packed(tmp_path / "packed")(tokens).logits.equal(torch.load(tmp_path / "logits"))

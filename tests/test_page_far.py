@@ -12,16 +12,17 @@ import pytest
 from gradio.utils import get_upload_folder
 from playwright.sync_api import Browser
 
-from components.far_check import check_ends, saved_sweep
-from components.job import check_panel
-from components.sweeping import Sweep, Swept
+from components.recipe.request import check_panel
+from components.sweep.job import Sweep, Swept
+from components.sweep.request import check_ends
+from components.sweep.saved_sweeps import saved_sweep
 from tests.page import Visit
 from tests.test_page_server import DEFAULT, expect_refusal
 from wanda_core import Recipe, Refused
 from wanda_core.__main__ import main
-from wanda_core.budget import reach
-from wanda_core.points import DENSE, Calibration, Point, blank
-from wanda_core.sweep import cheapest_first
+from wanda_core.experiments.budget import reach
+from wanda_core.experiments.points import DENSE, Calibration, Point, blank
+from wanda_core.experiments.sweep import cheapest_first
 
 pytestmark = pytest.mark.browser
 POCKET = Path(__file__).parents[1] / "assets" / "pocket"

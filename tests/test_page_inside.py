@@ -92,7 +92,7 @@ def test_run_click_the_map_move_the_slider_hover_a_weight(visit: Visit) -> None:
     page.mouse.move(*at(page, "window-chart", column, row))
     page.wait_for_selector("#window-chart .hoverlayer .hovertext")
     hovered = page.text_content("#window-chart .hoverlayer .hovertext")
-    weight = next(w for w in load("pocket").anatomy.layers if w.name == name).weight.numpy()
+    weight = next(w for w in load("pocket").prunable.layers if w.name == name).weight.numpy()
     magnitude = np.abs(weight.astype(np.float64))
     gone = math.floor(weight.size * 0.4)
     threshold = np.sort(magnitude.ravel())[gone - 1]

@@ -75,7 +75,7 @@ def test_an_exported_folder_loads_with_transformers(visit: Visit, tmp_path: Path
     ids = AutoTokenizer.from_pretrained(folder)("Once upon a time", return_tensors="pt")["input_ids"]
     masks = load_masks(folder / "masks.safetensors")
     dense = load("pocket")
-    for layer in dense.anatomy.layers:
+    for layer in dense.prunable.layers:
         weight = network.get_parameter(f"{layer.name}.weight")
         assert weight.equal(torch.where(masks[layer.name].unpack(), layer.weight, 0))
     assert network.generate(ids, max_new_tokens=4, do_sample=False).shape[1] > ids.shape[1]
@@ -97,7 +97,7 @@ def test_masks_alone(visit: Visit, tmp_path: Path) -> None:
         archive.extractall(tmp_path)
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
     masks = load_masks(folder / "masks.safetensors")
-    assert masks.keys() == {layer.name for layer in load("pocket").anatomy.layers}
+    assert masks.keys() == {layer.name for layer in load("pocket").prunable.layers}
     assert "## Fine-tune and keep the zeros" in (folder / "README.md").read_text()
 
 

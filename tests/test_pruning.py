@@ -14,10 +14,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tests.conftest import assert_untouched, snapshot, tiny
-from wanda_core import Recipe, Refused, take_apart
-from wanda_core.decision import relative_output_error
-from wanda_core.prune import prune
-from wanda_core.pruning import PackedMask
+from wanda_core import Recipe, Refused, find_prunable_layers
+from wanda_core.method.output_error import relative_output_error
+from wanda_core.method.packed_mask import PackedMask
+from wanda_core.pruning.prune_model import prune
 
 SPARSITIES = (0.0, 0.01, 0.3, 0.5, 0.77, 1.0)
 
@@ -40,10 +40,10 @@ def test_the_first_input_is_in_the_highest_bit() -> None:
 def test_exactly_floor_of_every_group_goes(
     network: PreTrainedModel, tokens: Tensor, method: str, group: str
 ) -> None:
-    anatomy = take_apart(network)
+    prunable = find_prunable_layers(network)
     for sparsity in SPARSITIES:
-        pruning = prune(anatomy, tokens, Recipe(method=method, sparsity=sparsity, group=group))
-        for layer in anatomy.layers:
+        pruning = prune(prunable, tokens, Recipe(method=method, sparsity=sparsity, group=group))
+        for layer in prunable.layers:
             gone = ~pruning.masks[layer.name].unpack()
             groups = {"output": gone, "input": gone.t(), "layer": gone.reshape(1, -1)}[group]
             assert set(groups.sum(dim=1).tolist()) == {math.floor(groups.shape[1] * sparsity)}
@@ -56,7 +56,7 @@ def test_exactly_floor_of_every_group_goes(
 def test_n_of_m_stay_in_every_row(
     network: PreTrainedModel, tokens: Tensor, method: str, pattern: str, keep: int, among: int
 ) -> None:
-    pruning = prune(take_apart(network), tokens, Recipe(method=method, pattern=pattern))
+    pruning = prune(find_prunable_layers(network), tokens, Recipe(method=method, pattern=pattern))
     for mask in pruning.masks.values():
         assert set(mask.unpack().view(-1, among).sum(dim=1).tolist()) == {keep}
 
@@ -65,9 +65,9 @@ def test_a_pattern_that_does_not_divide_names_the_layer(tokens: Tensor) -> None:
     with pytest.raises(
         Refused, match=r"2:5 does not divide the 32 inputs of model.layers.0.self_attn.q_proj"
     ):
-        prune(take_apart(tiny("llama")), tokens, Recipe(pattern="2:5"))
+        prune(find_prunable_layers(tiny("llama")), tokens, Recipe(pattern="2:5"))
     with pytest.raises(Refused, match=r"1:32 does not divide the 48 inputs of model.layers.0.mlp.down_proj"):
-        prune(take_apart(tiny("llama")), tokens, Recipe(pattern="1:32"))
+        prune(find_prunable_layers(tiny("llama")), tokens, Recipe(pattern="1:32"))
 
 
 @pytest.mark.parametrize("method", ["wanda", "magnitude", "random"])
@@ -75,11 +75,11 @@ def test_applied_weights_are_the_dense_ones_or_zero(
     network: PreTrainedModel, tokens: Tensor, method: str
 ) -> None:
     before = snapshot(network)
-    anatomy = take_apart(network)
-    pruning = prune(anatomy, tokens, Recipe(method=method))
+    prunable = find_prunable_layers(network)
+    pruning = prune(prunable, tokens, Recipe(method=method))
     dense = network(input_ids=tokens).logits
-    with pruning.applied(anatomy):
-        for layer in anatomy.layers:
+    with pruning.applied(prunable):
+        for layer in prunable.layers:
             now = layer.module.weight.t() if layer.transposed else layer.module.weight
             mask = pruning.masks[layer.name].unpack()
             was = before[f"{layer.name}.weight"]
@@ -93,27 +93,29 @@ def test_applied_weights_are_the_dense_ones_or_zero(
 
 def test_applied_is_taken_off_after_an_error(network: PreTrainedModel, tokens: Tensor) -> None:
     before = snapshot(network)
-    anatomy = take_apart(network)
-    pruning = prune(anatomy, tokens, Recipe())
-    with pytest.raises(ZeroDivisionError), pruning.applied(anatomy):
+    prunable = find_prunable_layers(network)
+    pruning = prune(prunable, tokens, Recipe())
+    with pytest.raises(ZeroDivisionError), pruning.applied(prunable):
         raise ZeroDivisionError
     assert_untouched(network, before)
 
 
 def test_the_same_recipe_gives_the_same_masks(network: PreTrainedModel, tokens: Tensor) -> None:
     for method in ("wanda", "random"):
-        first, second = (prune(take_apart(network), tokens, Recipe(method=method)) for _ in range(2))
+        first, second = (
+            prune(find_prunable_layers(network), tokens, Recipe(method=method)) for _ in range(2)
+        )
         assert all(np.array_equal(first.masks[n].bits, second.masks[n].bits) for n in first.masks)
-    other = prune(take_apart(network), tokens, Recipe(method="random", seed=1))
+    other = prune(find_prunable_layers(network), tokens, Recipe(method="random", seed=1))
     assert all(not np.array_equal(first.masks[n].bits, other.masks[n].bits) for n in first.masks)
 
 
 def test_output_error_against_its_definition(tokens: Tensor) -> None:
     """With few tokens the sample is every row that came in, so that the error can be derived from outside."""
     network = tiny("llama")
-    anatomy = take_apart(network)
-    pruning = prune(anatomy, tokens[:2], Recipe(schedule="dense", sparsity=0.6))
-    layer = anatomy.layers[6]
+    prunable = find_prunable_layers(network)
+    pruning = prune(prunable, tokens[:2], Recipe(schedule="dense", sparsity=0.6))
+    layer = prunable.layers[6]
     inputs = []
     hook = layer.module.register_forward_pre_hook(lambda _, args: inputs.append(args[0].reshape(-1, 48)))
     network(input_ids=tokens[:2])
@@ -144,7 +146,7 @@ def test_output_error_of_scaled_weights(share: float, seed: int) -> None:
 )
 def test_tokens_that_are_none_are_refused(windows: Tensor) -> None:
     with pytest.raises(Refused, match=r"token windows|outside the model's vocabulary"):
-        prune(take_apart(tiny("llama")), windows, Recipe())
+        prune(find_prunable_layers(tiny("llama")), windows, Recipe())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -152,19 +154,19 @@ def test_half_formats_prune_by_the_inputs_they_compute_with(dtype: torch.dtype, 
     """The layers' inputs as a plain forward gives them, scored in float64: only near-ties fall otherwise."""
     network = tiny("llama").to(dtype)
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
-    anatomy = take_apart(network)
-    pruning = prune(anatomy, tokens, Recipe(schedule="dense"), micro_batch=len(tokens))
+    prunable = find_prunable_layers(network)
+    pruning = prune(prunable, tokens, Recipe(schedule="dense"), micro_batch=len(tokens))
     assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
-    with pruning.applied(anatomy):
-        assert {layer.parameter.dtype for layer in anatomy.layers} == {dtype}
+    with pruning.applied(prunable):
+        assert {layer.parameter.dtype for layer in prunable.layers} == {dtype}
 
     inputs: dict[str, Tensor] = {}
-    for layer in anatomy.layers:
+    for layer in prunable.layers:
         layer.module.register_forward_pre_hook(
             lambda _, args, n=layer.name: inputs.update({n: args[0].double()})
         )
     network.model(input_ids=tokens)
-    for layer in anatomy.layers:
+    for layer in prunable.layers:
         scores = layer.stored.double().abs() * inputs[layer.name].flatten(0, 1).norm(dim=0)
         size = scores.shape[1]
         threshold = scores.sort(dim=1).values[:, size // 2 - 1 : size // 2 + 1].mean(dim=1, keepdim=True)

@@ -30,7 +30,7 @@ def run(smollm2_model: LanguageModel, wikitext: Path):
 
     def command(name: str, *arguments: str) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("wanda_core.models.load", lambda *_, **__: smollm2_model)
+            patch.setattr("wanda_core.models.load.load", lambda *_, **__: smollm2_model)
             assert (
                 main([name, smollm2_model.source, "--calibration", str(wikitext), *WINDOWS, *arguments]) == 0
             )

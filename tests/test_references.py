@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.conftest import assert_untouched, snapshot, tiny
-from wanda_core import encode, load, perplexity, take_apart
-from wanda_core.references import in_int8, int8_round_trip, int8_row, smaller_row
+from wanda_core import encode, find_prunable_layers, load, perplexity
+from wanda_core.experiments.baselines import in_int8, int8_round_trip, int8_row, smaller_row
 
 
 def test_every_row_is_rounded_by_its_own_scale() -> None:
@@ -26,7 +26,7 @@ def test_the_model_is_dense_again_afterwards() -> None:
         before = snapshot(network)
         ids = torch.arange(20)[None]
         dense = network(input_ids=ids).logits
-        with in_int8(take_apart(network)):
+        with in_int8(find_prunable_layers(network)):
             changed = (network(input_ids=ids).logits - dense).abs().max()
         assert 0 < changed < 0.1 * dense.abs().max()
         assert_untouched(network, before)
@@ -36,7 +36,7 @@ def test_the_row_of_int8_is_its_perplexity(llama_folder: Path) -> None:
     model = load(str(llama_folder))
     windows = torch.randint(256, (3, 24), generator=torch.Generator().manual_seed(2))
     row = int8_row(model, windows)
-    for layer in model.anatomy.layers:
+    for layer in model.prunable.layers:
         layer.stored.copy_(int8_round_trip(layer.stored))
     assert row["perplexity"] == perplexity(model.network, windows).value
     assert row["method"] == "int8"

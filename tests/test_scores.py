@@ -9,9 +9,9 @@ from torch import Tensor
 
 from tests import oracle
 from wanda_core import METHODS, Recipe
-from wanda_core.activations import InputStatistics
-from wanda_core.masks import structured_mask, unstructured_mask
-from wanda_core.scores import SCORES, Score
+from wanda_core.method.input_statistics import InputStatistics
+from wanda_core.method.masks import structured_mask, unstructured_mask
+from wanda_core.method.scores import SCORES, Score
 
 DETERMINISTIC = [name for name in SCORES if name != "random"]
 
@@ -107,10 +107,10 @@ def test_a_registered_score_is_a_method_everywhere(
 
     import gradio as gr
 
-    from components import recipe_panel
+    from components.recipe.layout import build
 
     with gr.Blocks() as page:
-        recipe_panel.build(["pocket"])
+        build(["pocket"])
     methods = next(block for block in page.blocks.values() if block.elem_id == "methods")
     assert "smallest-input" in [value for _, value in methods.choices]
 

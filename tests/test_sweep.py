@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from wanda_core import Recipe, Refused, load
-from wanda_core.budget import reach
-from wanda_core.models import LanguageModel
-from wanda_core.points import DENSE, Calibration, Point
-from wanda_core.prune import prune
-from wanda_core.sweep import Axes, share_differing, sweep
+from wanda_core.experiments.budget import reach
+from wanda_core.experiments.points import DENSE, Calibration, Point
+from wanda_core.experiments.sweep import Axes, share_differing, sweep
+from wanda_core.models.language_model import LanguageModel
+from wanda_core.pruning.prune_model import prune
 
 WINDOWS = torch.randint(256, (3, 24), generator=torch.Generator().manual_seed(2))
 
@@ -46,7 +46,7 @@ def test_points_are_cheapest_first_and_each_is_there_once() -> None:
 def test_under_dense_one_forward_serves_all_with_the_same_result(model: LanguageModel) -> None:
     axes = Axes(("wanda", "ria", "sparsegpt"), (0.3, 0.6), ("2:4",), samples=(8,), schedule="dense")
     seen: list[int] = []
-    hook = model.anatomy.decoder.register_forward_pre_hook(
+    hook = model.prunable.decoder.register_forward_pre_hook(
         lambda _module, _args, kwargs: seen.append(kwargs["input_ids"].shape[0]), with_kwargs=True
     )
     measured = list(sweep(model, WINDOWS, axes.points(), draw))
@@ -54,7 +54,7 @@ def test_under_dense_one_forward_serves_all_with_the_same_result(model: Language
     evaluated = 3 * len(measured)
     assert sum(seen) == evaluated + 8
     for point in measured[1:]:
-        alone = prune(model.anatomy, draw(point.point.calibration), point.point.recipe)
+        alone = prune(model.prunable, draw(point.point.calibration), point.point.recipe)
         assert share_differing(alone, point.pruning) == 0
         assert alone.reports[-1].error == point.pruning.reports[-1].error
 
@@ -93,7 +93,7 @@ def test_what_is_known_or_kept_is_not_made_again(model: LanguageModel) -> None:
 
 def test_share_of_weights_whose_fate_differs(model: LanguageModel) -> None:
     prunings = [
-        prune(model.anatomy, draw(Calibration(2, seed=seed)), Recipe(sparsity=0.4, seed=seed))
+        prune(model.prunable, draw(Calibration(2, seed=seed)), Recipe(sparsity=0.4, seed=seed))
         for seed in (0, 1)
     ]
     masks = [torch.cat([m.unpack().flatten() for m in p.masks.values()]) for p in prunings]

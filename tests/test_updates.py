@@ -9,13 +9,14 @@ from torch import Tensor
 
 from tests import oracle
 from tests.conftest import tiny
-from wanda_core import Recipe, Refused, take_apart
-from wanda_core.activations import WIDE, InputStatistics
-from wanda_core.changed import ChangedValues
-from wanda_core.masks import structured_mask, unstructured_mask
-from wanda_core.prune import prune
-from wanda_core.recipe import Pattern
-from wanda_core.updates import BLOCK, DAMPING, AdmmFactor, SparseGptFactor, admm, sparsegpt
+from wanda_core import Recipe, Refused, find_prunable_layers
+from wanda_core.method.admm import AdmmFactor, admm
+from wanda_core.method.input_statistics import WIDE, InputStatistics
+from wanda_core.method.masks import structured_mask, unstructured_mask
+from wanda_core.method.pattern import Pattern
+from wanda_core.method.sparsegpt import BLOCK, DAMPING, SparseGptFactor, sparsegpt
+from wanda_core.pruning.prune_model import prune
+from wanda_core.pruning.updated_weights import ChangedValues
 
 
 def _layer(rows: int, columns: int, seed: int = 0, tokens: int = 400) -> tuple[Tensor, Tensor]:
@@ -125,7 +126,7 @@ def test_a_repeated_factorisation_is_in_the_report(monkeypatch: pytest.MonkeyPat
         return gram - (vector @ vector.t()) * 0.05 * gram.diagonal().mean()
 
     monkeypatch.setattr(InputStatistics, "gram", broken)
-    pruning = prune(take_apart(tiny("llama")), tokens, Recipe(method="sparsegpt"))
+    pruning = prune(find_prunable_layers(tiny("llama")), tokens, Recipe(method="sparsegpt"))
     assert any("repeated with 10%" in report.note for report in pruning.reports)
 
 
@@ -192,18 +193,18 @@ def test_changed_weights_are_what_the_model_computes_with(
     method: str, dtype: torch.dtype, tokens: Tensor
 ) -> None:
     network = tiny("llama").to(dtype)
-    anatomy = take_apart(network)
-    pruning = prune(anatomy, tokens, Recipe(method=method))
+    prunable = find_prunable_layers(network)
+    pruning = prune(prunable, tokens, Recipe(method=method))
     kept = sum(report.weights - report.pruned for report in pruning.reports)
     masks = sum(mask.bits.nbytes for mask in pruning.masks.values())
-    norms = 4 * sum(layer.weight.shape[1] for layer in anatomy.layers)
+    norms = 4 * sum(layer.weight.shape[1] for layer in prunable.layers)
     assert pruning.nbytes == masks + norms + kept * dtype.itemsize
-    layer = anatomy.layers[3]
+    layer = prunable.layers[3]
     weight, mask = pruning.weight(layer), pruning.masks[layer.name].unpack()
     assert weight.dtype == dtype
     assert not torch.equal(weight[mask], layer.weight[mask])
     assert (weight[~mask] == 0).all()
-    with pruning.applied(anatomy):
+    with pruning.applied(prunable):
         assert torch.equal(layer.module.weight, weight)
     assert torch.equal(layer.module.weight, layer.stored)
 
@@ -214,7 +215,7 @@ def test_layers_that_read_the_same_input_share_its_gram_matrix(
     counted = []
     plain = InputStatistics.add
     monkeypatch.setattr(InputStatistics, "add", lambda self, rows: (counted.append(1), plain(self, rows))[1])
-    prune(take_apart(tiny("llama")), tokens, Recipe(method="sparsegpt"), micro_batch=4)
+    prune(find_prunable_layers(tiny("llama")), tokens, Recipe(method="sparsegpt"), micro_batch=4)
     # Three blocks, two micro-batches: one input for q, k and v, one for o, one for gate and up, one for down.
     assert len(counted) == 3 * 2 * 4
 

@@ -13,11 +13,11 @@ from transformers import PreTrainedModel
 
 from tests.conftest import CONFIGS, assert_untouched, snapshot, tiny
 from tests.paper import wanda_masks
-from wanda_core import Recipe, Refused, Stopped, take_apart
-from wanda_core.layers import Anatomy
-from wanda_core.prune import prune
-from wanda_core.recipe import SCHEDULES
-from wanda_core.walk import Walk
+from wanda_core import Recipe, Refused, Stopped, find_prunable_layers
+from wanda_core.method.recipe import SCHEDULES
+from wanda_core.models.prunable_layers import PrunableModel
+from wanda_core.pruning.parked_forward import ParkedForward
+from wanda_core.pruning.prune_model import prune
 
 NEAR_TIES = 2
 """Weights of a model that may differ: sums in another order can swap two of nearly equal scores."""
@@ -25,9 +25,9 @@ SLOW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthChe
 
 
 def masks_of(
-    anatomy: Anatomy, tokens: Tensor, schedule: str, micro_batch: int | None = None
+    prunable: PrunableModel, tokens: Tensor, schedule: str, micro_batch: int | None = None
 ) -> dict[str, Tensor]:
-    pruning = prune(anatomy, tokens, Recipe(schedule=schedule), micro_batch=micro_batch)
+    pruning = prune(prunable, tokens, Recipe(schedule=schedule), micro_batch=micro_batch)
     return {name: mask.unpack() for name, mask in pruning.masks.items()}
 
 
@@ -37,11 +37,13 @@ def differences(some: dict[str, Tensor], others: dict[str, Tensor]) -> int:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_masks_do_not_depend_on_the_micro_batch(anatomy: Anatomy, tokens: Tensor, schedule: str) -> None:
-    whole = masks_of(anatomy, tokens, schedule, len(tokens))
-    assert len(whole) == len(anatomy.layers)
+def test_masks_do_not_depend_on_the_micro_batch(
+    prunable: PrunableModel, tokens: Tensor, schedule: str
+) -> None:
+    whole = masks_of(prunable, tokens, schedule, len(tokens))
+    assert len(whole) == len(prunable.layers)
     for micro_batch in (1, 2, 3, 4):
-        assert differences(masks_of(anatomy, tokens, schedule, micro_batch), whole) <= NEAR_TIES
+        assert differences(masks_of(prunable, tokens, schedule, micro_batch), whole) <= NEAR_TIES
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -49,10 +51,10 @@ def test_masks_are_those_of_a_model_pruned_step_by_step(
     network: PreTrainedModel, tokens: Tensor, schedule: str
 ) -> None:
     expected = wanda_masks(network, tokens, 0.5, schedule)
-    assert differences(masks_of(take_apart(network), tokens, schedule, 2), expected) <= NEAR_TIES
+    assert differences(masks_of(find_prunable_layers(network), tokens, schedule, 2), expected) <= NEAR_TIES
 
 
-def test_schedules_differ(llama: Anatomy, tokens: Tensor) -> None:
+def test_schedules_differ(llama: PrunableModel, tokens: Tensor) -> None:
     layer, block, dense = (masks_of(llama, tokens, schedule) for schedule in ("layer", "block", "dense"))
     assert (
         min(differences(layer, block), differences(block, dense), differences(layer, dense)) > 10 * NEAR_TIES
@@ -62,7 +64,7 @@ def test_schedules_differ(llama: Anatomy, tokens: Tensor) -> None:
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_dense_weights_survive_success(network: PreTrainedModel, tokens: Tensor, schedule: str) -> None:
     before = snapshot(network)
-    masks_of(take_apart(network), tokens, schedule, 2)
+    masks_of(find_prunable_layers(network), tokens, schedule, 2)
     assert_untouched(network, before)
 
 
@@ -87,7 +89,7 @@ def test_stop_anywhere_leaves_the_model_dense(
 
     with pytest.raises(Stopped):
         prune(
-            take_apart(network),
+            find_prunable_layers(network),
             tokens,
             Recipe(schedule=schedule),
             micro_batch=2,
@@ -104,17 +106,17 @@ def test_failure_at_any_decision_leaves_the_model_dense(
 ) -> None:
     network = tiny(family)
     before = snapshot(network)
-    anatomy = take_apart(network)
+    prunable = find_prunable_layers(network)
     decided = []
 
     def decide(layer, _statistics) -> Tensor:
-        if len(decided) == int(share * len(anatomy.layers)):
+        if len(decided) == int(share * len(prunable.layers)):
             raise ZeroDivisionError
         decided.append(layer)
         return torch.zeros_like(layer.weight)
 
     with pytest.raises(ZeroDivisionError):
-        Walk(anatomy, tokens, decide, micro_batch=2, schedule=schedule).run()
+        ParkedForward(prunable, tokens, decide, micro_batch=2, schedule=schedule).run()
     assert_untouched(network, before)
 
 
@@ -129,12 +131,12 @@ def test_nan_in_a_weight_is_named(
     family: str, schedule: str, index: int, value: float, tokens: Tensor
 ) -> None:
     network = tiny(family)
-    layer = take_apart(network).layers[index]
+    layer = find_prunable_layers(network).layers[index]
     layer.stored[3, 5] = value
     before = snapshot(network)
     # Whatever comes after a NaN in a forward holds NaN as well: the layer named must be where it starts.
     with pytest.raises(Refused, match=rf"weights of {layer.name} hold NaN"):
-        prune(take_apart(network), tokens, Recipe(schedule=schedule))
+        prune(find_prunable_layers(network), tokens, Recipe(schedule=schedule))
     assert_untouched(network, before)
 
 
@@ -145,7 +147,7 @@ def test_nan_in_the_activations_names_the_layer(schedule: str, method: str, toke
     network.model.layers[1].post_attention_layernorm.weight[7] = torch.nan
     before = snapshot(network)
     with pytest.raises(Refused, match=r"input of model.layers.1.mlp.gate_proj holds NaN"):
-        prune(take_apart(network), tokens, Recipe(method=method, schedule=schedule))
+        prune(find_prunable_layers(network), tokens, Recipe(method=method, schedule=schedule))
     assert_untouched(network, before)
 
 
@@ -158,7 +160,7 @@ def test_a_layer_called_twice_is_refused_by_name(schedule: str, micro_batch: int
     mlp.forward = lambda hidden: once(once(hidden))
     before = snapshot(network)
     with pytest.raises(Refused, match=r"model.layers.1.mlp.gate_proj is called more than once"):
-        prune(take_apart(network), tokens, Recipe(schedule=schedule), micro_batch=micro_batch)
+        prune(find_prunable_layers(network), tokens, Recipe(schedule=schedule), micro_batch=micro_batch)
     assert_untouched(network, before)
 
 
@@ -166,7 +168,7 @@ def test_a_layer_called_twice_is_refused_by_name(schedule: str, micro_batch: int
 def test_a_layer_never_called_is_reported_and_not_counted(schedule: str, tokens: Tensor) -> None:
     network = tiny("llama")
     network.model.layers[1].idle = nn.Linear(32, 32).requires_grad_(False)
-    pruning = prune(take_apart(network), tokens, Recipe(schedule=schedule))
+    pruning = prune(find_prunable_layers(network), tokens, Recipe(schedule=schedule))
     assert pruning.uncalled == ["model.layers.1.idle"]
     assert "model.layers.1.idle" not in pruning.masks
     assert pruning.sparsity == 0.5
@@ -187,23 +189,23 @@ def test_texts_that_take_another_way_are_refused(schedule: str, tokens: Tensor) 
     mlp.forward = skip_one
     before = snapshot(network)
     with pytest.raises(Refused, match=r"model\.layers\.1\.mlp\.gate_proj is called for some|another way"):
-        prune(take_apart(network), tokens, Recipe(schedule=schedule), micro_batch=2)
+        prune(find_prunable_layers(network), tokens, Recipe(schedule=schedule), micro_batch=2)
     assert_untouched(network, before)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_progress_rises_to_one(anatomy: Anatomy, tokens: Tensor, schedule: str) -> None:
+def test_progress_rises_to_one(prunable: PrunableModel, tokens: Tensor, schedule: str) -> None:
     seen: list[tuple[float, str]] = []
-    prune(anatomy, tokens, Recipe(schedule=schedule), micro_batch=3, on_progress=lambda *at: seen.append(at))
+    prune(prunable, tokens, Recipe(schedule=schedule), micro_batch=3, on_progress=lambda *at: seen.append(at))
     shares = [share for share, _ in seen]
     assert 0 < shares[0] < 0.1
     assert shares == sorted(shares)
     assert shares[-1] == 1
-    assert {name for _, name in seen} == {layer.name for layer in anatomy.layers}
+    assert {name for _, name in seen} == {layer.name for layer in prunable.layers}
 
 
 def test_later_layers_see_pruned_inputs_and_the_forward_goes_on_pruned(
-    llama: Anatomy, tokens: Tensor
+    llama: PrunableModel, tokens: Tensor
 ) -> None:
     """All weights gone from block 0 on: its down projection must see exact zeros."""
     largest = {}
@@ -212,7 +214,7 @@ def test_later_layers_see_pruned_inputs_and_the_forward_goes_on_pruned(
         largest[layer.name] = float(statistics.norms().max())
         return torch.zeros_like(layer.weight)
 
-    Walk(llama, tokens, decide, micro_batch=2, schedule="layer").run()
+    ParkedForward(llama, tokens, decide, micro_batch=2, schedule="layer").run()
     assert largest["model.layers.0.self_attn.q_proj"] > 0
     assert largest["model.layers.0.self_attn.o_proj"] == 0
     assert largest["model.layers.0.mlp.down_proj"] == 0

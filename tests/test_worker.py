@@ -10,15 +10,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from components import status
-from components.engine import Event, Progress, carry_out
-from components.job import check_panel
-from components.measure import Measure, Outcome
-from components.store import Store
-from components.subject import shared_model
-from components.worker import Task, Worker
-from wanda_core.calibration import calibration_windows
+from components.cache import Store
+from components.display import status_line
+from components.jobs.job import Event, Progress
+from components.jobs.queue import Task, Worker
+from components.jobs.runner import carry_out
+from components.recipe.request import check_panel
+from components.results.job import Measure, Outcome
+from components.workspace.models import shared_model
 from wanda_core.errors import Refused
+from wanda_core.texts.windows import calibration_windows
 
 PAGE = ("stories", "stories", "", ["magnitude", "wanda"], 50, "unstructured", 4, 64, 4, "layer", 0)
 
@@ -147,7 +148,7 @@ def test_the_page_says_it_in_its_own_words() -> None:
     with pytest.raises(Refused) as refused:
         calibration_windows(torch.arange(100), 16, 256, seed=0)
     assert "--samples or --length" in str(refused.value)
-    said = status.failed(str(refused.value))
+    said = status_line.failed(str(refused.value))
     assert "Calibration windows or Tokens per window" in said
     assert "--" not in said
 

@@ -18,9 +18,11 @@ import torch
 
 import wanda_core
 from tests.conftest import ROOT, assert_untouched, byte_tokenizer, snapshot, tiny
-from wanda_core import LanguageModel, Recipe, Refused, Stopped, load, take_apart
-from wanda_core.prune import prune
-from wanda_core.zeroshot import TASKS, Answers, Share, mean, zero_shot
+from wanda_core import LanguageModel, Recipe, Refused, Stopped, find_prunable_layers, load
+from wanda_core.evaluation.zero_shot import zero_shot
+from wanda_core.evaluation.zero_shot_answers import Answers, Share, mean
+from wanda_core.evaluation.zero_shot_tasks import TASKS
+from wanda_core.pruning.prune_model import prune
 
 pytest.importorskip("lm_eval")
 
@@ -65,7 +67,7 @@ def pocket() -> LanguageModel:
 
 def pruned(model: LanguageModel, method: str = "magnitude", sparsity: float = 0.8) -> Any:
     tokens = torch.randint(200, (2, 24), generator=torch.Generator().manual_seed(1))
-    return prune(model.anatomy, tokens, Recipe(method=method, sparsity=sparsity))
+    return prune(model.prunable, tokens, Recipe(method=method, sparsity=sparsity))
 
 
 @torch.no_grad()
@@ -86,12 +88,12 @@ def right_by_hand(model: LanguageModel) -> tuple[bool, ...]:
 def test_answers_are_those_of_the_likelihoods(pocket: LanguageModel, task: dict[str, Any]) -> None:
     pruning = pruned(pocket)
     before = snapshot(pocket.network)
-    weights = [layer.module.weight for layer in pocket.anatomy.layers]
+    weights = [layer.module.weight for layer in pocket.prunable.layers]
     (answers,) = zero_shot(pocket, [pruning], [task])
     assert_untouched(pocket.network, before)
-    assert all(layer.module.weight is w for layer, w in zip(pocket.anatomy.layers, weights, strict=True))
+    assert all(layer.module.weight is w for layer, w in zip(pocket.prunable.layers, weights, strict=True))
     dense = right_by_hand(pocket)
-    with pruning.applied(pocket.anatomy):
+    with pruning.applied(pocket.prunable):
         expected = (dense, right_by_hand(pocket))
     assert answers.right == expected
     assert answers.right[0] != answers.right[1], "pruning changed no answer: the test shows nothing"
@@ -107,7 +109,7 @@ def test_a_limit_takes_the_first_questions(pocket: LanguageModel, task: dict[str
 def test_the_shared_tokenizer_is_left_alone(task: dict[str, Any]) -> None:
     """The harness wants a token to pad with."""
     network = tiny("llama")
-    model = LanguageModel("llama", None, "llama", network, byte_tokenizer(), take_apart(network))
+    model = LanguageModel("llama", None, "llama", network, byte_tokenizer(), find_prunable_layers(network))
     (answers,) = zero_shot(model, [], [task])
     assert answers.error is None
     assert model.tokenizer.pad_token is None
@@ -177,7 +179,7 @@ def test_without_a_network_every_task_of_the_paper_says_so(tmp_path: Path) -> No
     """In a process of its own, which can look up no name and finds an empty cache."""
     script = (
         "from wanda_core import load\n"
-        "from wanda_core.zeroshot import zero_shot\n"
+        "from wanda_core.evaluation.zero_shot import zero_shot\n"
         "for answers in zero_shot(load('pocket'), [], limit=2): print(answers.task, '|', answers.error)\n"
     )
     start = time.monotonic()
@@ -202,7 +204,7 @@ def test_without_a_network_every_task_of_the_paper_says_so(tmp_path: Path) -> No
 
 
 def test_a_missing_harness_is_one_sentence(monkeypatch: pytest.MonkeyPatch, pocket: LanguageModel) -> None:
-    monkeypatch.delitem(sys.modules, "wanda_core.harness", raising=False)
+    monkeypatch.delitem(sys.modules, "wanda_core.evaluation.harness", raising=False)
     monkeypatch.delattr(wanda_core, "harness", raising=False)
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     with pytest.raises(Refused, match=r"pip install lm-eval==0\.4\.13"):

@@ -1,10 +1,8 @@
 """Wanda Lab's engine: how much can be pruned out of a language model, and what does it cost?
 
-    from wanda_core import Recipe, load
-    from wanda_core.prune import prune
+    from wanda_core import Recipe, load, prune
 
-Names are imported when first used: transformers alone takes seconds that `--help` should not cost. A function called
-as its module is (`prune`, `export`) is imported from there: here the name would stand for either.
+Names are imported when first used: transformers alone takes seconds that `--help` should not cost.
 """
 
 from importlib import import_module
@@ -12,30 +10,35 @@ from importlib import import_module
 _HOME = {
     "Refused": "errors",
     "Stopped": "errors",
-    "METHODS": "methods",
-    "Pattern": "recipe",
-    "Recipe": "recipe",
-    "Text": "calibration",
-    "read_text": "calibration",
-    "encode": "calibration",
-    "calibration_windows": "calibration",
-    "evaluation_windows": "calibration",
-    "LanguageModel": "models",
-    "load": "models",
-    "take_apart": "layers",
-    "Pruning": "pruning",
-    "perplexity": "evaluation",
-    "Sampling": "generation",
-    "write": "generation",
-    "zero_shot": "zeroshot",
-    "compare": "experiments",
-    "table": "tables",
-    "load_masks": "export",
-    "load_packed": "packed_file",
-    "pack": "packed",
+    "METHODS": "method.methods",
+    "Pattern": "method.pattern",
+    "Recipe": "method.recipe",
+    "Text": "texts.sources",
+    "read_text": "texts.sources",
+    "encode": "texts.windows",
+    "calibration_windows": "texts.windows",
+    "evaluation_windows": "texts.windows",
+    "LanguageModel": "models.language_model",
+    "load": "models.load",
+    "find_prunable_layers": "models.prunable_layers",
+    "PrunableModel": "models.prunable_layers",
+    "prune": "pruning.prune_model",
+    "save_pruned": "export.folder",
+    "Pruning": "pruning.result",
+    "perplexity": "evaluation.perplexity",
+    "Sampling": "generation.sampling",
+    "generate_side_by_side": "generation.side_by_side",
+    "zero_shot": "evaluation.zero_shot",
+    "compare": "experiments.compare",
+    "table": "experiments.rows",
+    "load_masks": "export.masks_file",
+    "load_packed": "export.packed_file",
+    "pack": "speed.packed_model",
 }
 
 __all__ = sorted(_HOME)
+
+_HOME["take_apart"] = "models.prunable_layers"  # the name that cards of exported models use
 
 
 def __getattr__(name: str):

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import NoReturn
 
-from wanda_core.commands import compare, latency, prune
+from wanda_core.cli import compare, latency, prune
 from wanda_core.errors import Refused
 
 
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("stopped")
     except (MemoryError, RuntimeError) as error:
-        from wanda_core.memory import is_out_of_memory
+        from wanda_core.machine import is_out_of_memory
 
         if is_out_of_memory(error):
             return _fail("out of memory: take fewer --samples, a smaller --length or a smaller model")

@@ -7,21 +7,61 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from components.measure import Outcome, layer_figures, point_name
-from components.words import point
-from wanda_core import calibration, experiments, models
-from wanda_core.recipe import Recipe
+from components.display.names import point
+from components.inside.kept_inspections import RECORDED, Look
+from components.results.job import Outcome, layer_figures, point_name
+from wanda_core.experiments.compare import compare
+from wanda_core.experiments.protocol import protocol as measured_by
+from wanda_core.method.recipe import Recipe
+from wanda_core.models.load import load
+from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
+
+
+def save_recorded(look: Look, layer: Any) -> None:
+    """Write what `recorded` reads: the map, and weight and norms of one layer."""
+    from safetensors.torch import save_file
+
+    content = {
+        "protocol": look.protocol,
+        "recipes": [recipe.as_dict() for recipe in look.recipes],
+        "opened": layer.name,
+        "layers": [_rounded(asdict(summary)) for summary in look.layers],
+    }
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    (RECORDED / "look.json").write_text(text + "\n", encoding="utf-8")
+    tensors = {"weight": layer.weight.contiguous(), "norms": look.norms[layer.name]}
+    save_file(tensors, RECORDED / "look.safetensors")
+
+
+def _rounded(summary: dict[str, Any]) -> dict[str, Any]:
+    def short(value: Any) -> Any:
+        return round(value, 5) if isinstance(value, float) else value
+
+    return {
+        k: [short(v) for v in value] if isinstance(value, tuple) else short(value)
+        for k, value in summary.items()
+    }
+
 
 METHODS = ("magnitude", "wanda")
+
+
 SPARSITIES = (0.3, 0.5, 0.6)
+
+
 PATTERNS = ("2:4",)
+
+
 SHAPE = (8, 512)
 """Windows and tokens of a window, of calibration and evaluation alike."""
+
+
 NAME = "SmolLM2-135M-Instruct"
 
 
@@ -30,11 +70,11 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("text", type=Path)
     options = parser.parse_args()
-    model = models.load(options.model)
-    ids = calibration.encode(options.text.read_text(encoding="utf-8"), model.tokenizer)
-    windows = calibration.evaluation_windows(ids, *SHAPE)
-    tokens = calibration.calibration_windows(ids, *SHAPE, seed=0, after=windows.numel())
-    protocol = experiments.protocol(model, tokens, windows, texts_of(windows)) | {"source": NAME}
+    model = load(options.model)
+    ids = encode(options.text.read_text(encoding="utf-8"), model.tokenizer)
+    windows = evaluation_windows(ids, *SHAPE)
+    tokens = calibration_windows(ids, *SHAPE, seed=0, after=windows.numel())
+    protocol = measured_by(model, tokens, windows, texts_of(windows)) | {"source": NAME}
     recipes = [Recipe(method=m, sparsity=s) for s in SPARSITIES for m in METHODS]
     recipes += [Recipe(method=m, pattern=p) for p in PATTERNS for m in METHODS]
     layers = {}
@@ -44,7 +84,7 @@ def main() -> None:
         if pruning is not None and row["sparsity"] == 0.5 and row["pattern"] == "unstructured":
             layers[point_name(pruning.recipe)] = layer_figures(pruning)
 
-    rows = experiments.compare(model, tokens, windows, recipes, on_row=keep)
+    rows = compare(model, tokens, windows, recipes, on_row=keep)
     outcome = vars(Outcome(protocol, rows, layers))
     file = Path(__file__).with_name(f"{NAME.removesuffix('-Instruct').lower()}.json")
     file.write_text(json.dumps(outcome, separators=(",", ":"), allow_nan=False) + "\n", encoding="utf-8")

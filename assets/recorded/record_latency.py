@@ -9,8 +9,10 @@ import argparse
 import json
 from pathlib import Path
 
-from components.speed_jobs import TOKENS, Latency, sizes_of
-from wanda_core import latency, model_latency, models
+from components.speed.job import TOKENS, Latency, sizes_of
+from wanda_core.models.load import load
+from wanda_core.speed import layer_latency, model_latency
+from wanda_core.speed.layer_latency import measure_shapes, shapes_of
 
 NAME = "SmolLM2-135M-Instruct"
 
@@ -18,15 +20,15 @@ NAME = "SmolLM2-135M-Instruct"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
-    model = models.load(parser.parse_args().model)
-    layer = model.anatomy.layers[0].stored
-    protocol = latency.protocol(model, TOKENS, layer.device, layer.dtype) | {
+    model = load(parser.parse_args().model)
+    layer = model.prunable.layers[0].stored
+    protocol = layer_latency.protocol(model, TOKENS, layer.device, layer.dtype) | {
         "source": NAME,
         "method": "magnitude",
     }
-    prunings = model_latency.by_magnitude(model.anatomy)
+    prunings = model_latency.by_magnitude(model.prunable)
     whole, packs = model_latency.measure_model(model, prunings, rounds=7)
-    rows = latency.measure_shapes(latency.shapes_of(model.anatomy), TOKENS, layer.device, layer.dtype)
+    rows = measure_shapes(shapes_of(model.prunable), TOKENS, layer.device, layer.dtype)
     outcome = vars(Latency(protocol, rows + whole, sizes_of(model, prunings["2:4"], packs["2:4"])))
     file = Path(__file__).with_name("latency-smollm2-135m.json")
     file.write_text(json.dumps(outcome, separators=(",", ":"), allow_nan=False) + "\n", encoding="utf-8")

@@ -11,13 +11,17 @@ import json
 from pathlib import Path
 
 from assets.recorded.record import NAME, SHAPE, texts_of
-from components.words import point
-from wanda_core import calibration, experiments, models
-from wanda_core.measurement import Measurement
-from wanda_core.points import Calibration, Point
-from wanda_core.recipe import Recipe
+from components.display.names import point
+from wanda_core.experiments.measurement import Measurement
+from wanda_core.experiments.points import Calibration, Point
+from wanda_core.experiments.protocol import protocol as measured_by
+from wanda_core.method.recipe import Recipe
+from wanda_core.models.load import load
+from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
 
 LENGTH = SHAPE[1]
+
+
 POINTS = (
     (SHAPE[0], Recipe(method="wanda", sparsity=0.5, group="layer")),
     (SHAPE[0], Recipe(method="magnitude", sparsity=0.5, group="output")),
@@ -30,6 +34,8 @@ POINTS = (
     (32, Recipe(method="wanda", sparsity=0.5)),
 )
 """Calibration windows and recipe."""
+
+
 FILE = Path(__file__).with_name("lesson.json")
 
 
@@ -39,9 +45,9 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--points", type=int, default=len(POINTS), help="stop after so many new ones")
     options = parser.parse_args()
-    model = models.load(options.model)
-    ids = calibration.encode(options.text.read_text(encoding="utf-8"), model.tokenizer)
-    windows = calibration.evaluation_windows(ids, *SHAPE)
+    model = load(options.model)
+    ids = encode(options.text.read_text(encoding="utf-8"), model.tokenizer)
+    windows = evaluation_windows(ids, *SHAPE)
     recorded = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {"rows": []}
     rows = recorded["rows"]
     measured = {(row["samples"], row["method"], row["sparsity"], row["group"]) for row in rows}
@@ -51,8 +57,8 @@ def main() -> None:
         if (samples, recipe.method, recipe.sparsity, recipe.group) not in measured
     ]
     for samples, recipe in missing[: options.points]:
-        tokens = calibration.calibration_windows(ids, samples, LENGTH, seed=0, after=windows.numel())
-        protocol = experiments.protocol(model, tokens, windows, texts_of(windows)) | {"source": NAME}
+        tokens = calibration_windows(ids, samples, LENGTH, seed=0, after=windows.numel())
+        protocol = measured_by(model, tokens, windows, texts_of(windows)) | {"source": NAME}
         measurement = Measurement(model, windows, lambda _, tokens=tokens: tokens)
         (measured,) = measurement.measure([Point(recipe, Calibration(samples))], lambda _: None)
         row = measured.row

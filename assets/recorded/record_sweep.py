@@ -15,15 +15,24 @@ import torch
 from torch import Tensor
 
 from assets.recorded.record import NAME, SHAPE, texts_of
-from components.settings import ASSETS
-from components.words import point as named
-from wanda_core import calibration, claims, experiments, models, tables
-from wanda_core.files import write_whole
-from wanda_core.points import Calibration
-from wanda_core.sweep import Axes, sweep
+from components.assets import ASSETS
+from components.display.names import point as named
+from wanda_core.atomic_write import write_whole
+from wanda_core.experiments import paper_claims
+from wanda_core.experiments.points import Calibration
+from wanda_core.experiments.protocol import protocol as measured_by
+from wanda_core.experiments.rows import load_json, to_json
+from wanda_core.experiments.sweep import Axes, sweep
+from wanda_core.models.load import load
+from wanda_core.texts.sources import read_text
+from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
 
 SAMPLES, LENGTH = SHAPE
+
+
 WIKITEXT = "WikiText-2 (test)"
+
+
 SWEEPS = {
     "amounts": Axes(
         methods=("magnitude", "wanda", "ria", "random", "sparsegpt", "wanda+admm"),
@@ -50,13 +59,13 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("text", type=Path)
     options = parser.parse_args()
-    model = models.load(options.model)
+    model = load(options.model)
     if options.name == "claims":
-        points = claims.points(Calibration(SAMPLES, WIKITEXT))
+        points = paper_claims.points(Calibration(SAMPLES, WIKITEXT))
     else:
         points = SWEEPS[options.name].points()
-    ids = calibration.encode(options.text.read_text(encoding="utf-8"), model.tokenizer)
-    windows = calibration.evaluation_windows(ids, *SHAPE)
+    ids = encode(options.text.read_text(encoding="utf-8"), model.tokenizer)
+    windows = evaluation_windows(ids, *SHAPE)
 
     def draw(asked: Calibration) -> Tensor:
         if asked.text == "Random tokens":
@@ -64,13 +73,13 @@ def main() -> None:
             return torch.randint(len(model.tokenizer), (asked.samples, LENGTH), generator=generator)
         others = {"Python documentation": "pydoc", "Stories": str(ASSETS / "pocket" / "calibration.txt")}
         if asked.text == WIKITEXT:
-            return calibration.calibration_windows(ids, asked.samples, LENGTH, asked.seed, windows.numel())
-        other = calibration.read_text(others[asked.text], "calibration")
-        tokens = calibration.encode(other.text, model.tokenizer)
-        return calibration.calibration_windows(tokens, asked.samples, LENGTH, asked.seed)
+            return calibration_windows(ids, asked.samples, LENGTH, asked.seed, windows.numel())
+        other = read_text(others[asked.text], "calibration")
+        tokens = encode(other.text, model.tokenizer)
+        return calibration_windows(tokens, asked.samples, LENGTH, asked.seed)
 
     first = max((p.calibration for p in points if p.calibration), key=lambda c: c.samples)
-    protocol = experiments.protocol(model, draw(first), windows, texts_of(windows)) | {"source": NAME}
+    protocol = measured_by(model, draw(first), windows, texts_of(windows)) | {"source": NAME}
     file = Path(__file__).with_name(f"sweep-{options.name}.json")
     several = len({point.calibration for point in points if point.calibration}) > 1
     known = [row for other in file.parent.glob("sweep-*.json") for row in _measured_alike(other, protocol)]
@@ -80,12 +89,12 @@ def main() -> None:
     for measured in sweep(model, windows, points, draw, known=known):
         rows.append(measured.row)
         print(named(measured.row), measured.row["samples"], measured.row["perplexity"], flush=True)
-        write_whole(file, tables.to_json(protocol, rows))
+        write_whole(file, to_json(protocol, rows))
 
 
 def _measured_alike(file: Path, protocol: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of a recorded sweep under the same protocol, but for the day and the windows, which rows name."""
-    then, rows = tables.load_json(file)
+    then, rows = load_json(file)
     own = ("date", "samples", "calibration_sha256", "micro_batch")
     alike = all(then[key] == protocol[key] for key in protocol if key not in own)
     return rows if alike else []

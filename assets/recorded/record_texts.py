@@ -12,15 +12,21 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from components.engine import Progress
-from components.job import Setup
-from components.settings import ASSETS
-from components.writing import Texts, Write
-from wanda_core.recipe import Recipe
+from components.assets import ASSETS
+from components.jobs.job import Progress
+from components.text.job import Texts, Write
+from components.workspace.setup import Setup
+from wanda_core.method.recipe import Recipe
 
 NAME = "SmolLM2-135M-Instruct"
+
+
 PROMPT = "Why is the sky blue? Explain it to a child."
+
+
 METHODS = ("magnitude", "wanda", "sparsegpt")
+
+
 AMOUNTS = {"third": {"sparsity": 0.3}, "half": {"sparsity": 0.5}, "two-four": {"pattern": "2:4"}}
 
 

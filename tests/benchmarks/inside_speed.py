@@ -18,12 +18,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import torch
 
-from components import look, subject
-from components.inside import redraw
-from wanda_core import calibration, models
-from wanda_core.overview import summarise
-from wanda_core.prune import gather
-from wanda_core.recipe import Recipe
+from components.inside.handlers import redraw
+from components.inside.kept_inspections import Look, keep, recorded
+from components.workspace.models import _models
+from wanda_core.inspection.layer_summary import summarise
+from wanda_core.method.recipe import Recipe
+from wanda_core.models.load import load
+from wanda_core.pruning.dense_statistics import collect_statistics
+from wanda_core.texts.windows import calibration_windows, encode
 
 RECIPES = (Recipe(method="magnitude", sparsity=0.5), Recipe(method="wanda", sparsity=0.5))
 
@@ -67,23 +69,23 @@ def moves(name: str, layer: str, others: list[str], percents: range) -> None:
 
 def put_model(model: SimpleNamespace, norms: dict, layers: tuple, sha: str) -> str:
     """Keep a look as the job would; gives its name."""
-    subject._models.put(model.source, model, 0)
-    kept = look.Look(
+    _models.put(model.source, model, 0)
+    kept = Look(
         model.source, model.fingerprint, {"calibration_sha256": sha}, RECIPES, (False, False), layers, norms
     )
-    look.keep(kept)
+    keep(kept)
     return kept.name
 
 
 def real(source: str, text: Path) -> None:
-    model = models.load(source)
-    ids = calibration.encode(text.read_text(encoding="utf-8"), model.tokenizer)
-    seen = gather(model.anatomy, calibration.calibration_windows(ids, 2, 256, seed=0)).statistics
+    model = load(source)
+    ids = encode(text.read_text(encoding="utf-8"), model.tokenizer)
+    seen = collect_statistics(model.prunable, calibration_windows(ids, 2, 256, seed=0)).statistics
     norms = {layer.name: statistics.norms() for layer, statistics in seen.items()}
     layers = [summarise(layer, statistics, RECIPES, (None, None)) for layer, statistics in seen.items()]
     name = put_model(model, norms, tuple(layers), "real")
-    largest = max(model.anatomy.layers, key=lambda layer: layer.weight.numel())
-    same = [layer.name for layer in model.anatomy.layers if layer.kind == largest.kind]
+    largest = max(model.prunable.layers, key=lambda layer: layer.weight.numel())
+    same = [layer.name for layer in model.prunable.layers if layer.kind == largest.kind]
     print(f"{source}: {tuple(largest.weight.shape)}")
     moves(name, largest.name, same[1:21], range(5, 95, 5))
 
@@ -91,9 +93,9 @@ def real(source: str, text: Path) -> None:
 def large() -> None:
     torch.manual_seed(0)
     layer = SimpleNamespace(name="large", weight=torch.randn(4096, 11008) * 0.02, block=0, kind="large")
-    model = SimpleNamespace(source="large", fingerprint="large", anatomy=SimpleNamespace(layers=(layer,)))
+    model = SimpleNamespace(source="large", fingerprint="large", prunable=SimpleNamespace(layers=(layer,)))
     print("random: (4096, 11008)")
-    summary = replace(look.recorded().layers[0], name="large")
+    summary = replace(recorded().layers[0], name="large")
     moves(
         put_model(model, {"large": torch.rand(11008) + 0.1}, (summary,), "large"),
         "large",

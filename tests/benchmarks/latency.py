@@ -11,11 +11,13 @@ import argparse
 
 import torch
 
-from wanda_core import latency, load, model_latency
-from wanda_core.kernels.cpu import TiledTwoFour, threading_layer
-from wanda_core.kernels.formats import TwoFour
-from wanda_core.masks import structured_mask
-from wanda_core.timing import interleaved, timing
+from wanda_core import load
+from wanda_core.method.masks import structured_mask
+from wanda_core.speed import layer_latency, model_latency
+from wanda_core.speed.kernels.cpu import TiledTwoFour, threading_layer
+from wanda_core.speed.kernels.formats import TwoFour
+from wanda_core.speed.layer_latency import shapes_of
+from wanda_core.speed.timing import interleaved, timing
 
 
 def main() -> None:
@@ -24,9 +26,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     model = load(options.model)
-    protocol = latency.protocol(model, [], model.device, torch.float32)
+    protocol = layer_latency.protocol(model, [], model.device, torch.float32)
     print(f"{protocol['device']}, {protocol['threads']} threads, torch {protocol['torch']}")
-    prunings = model_latency.by_magnitude(model.anatomy)
+    prunings = model_latency.by_magnitude(model.prunable)
     rows, packs = model_latency.measure_model(model, prunings, rounds=options.rounds)
     for row in rows:
         print(
@@ -38,7 +40,7 @@ def main() -> None:
     for name, pack in packs.items():
         print(f"{name}: {pack.nbytes / 1e6:.1f} MB packed, {len(pack.dense)} layers masked dense")
     print("\nmicroseconds of one product: kernel / unpacked")
-    for shape in latency.shapes_of(model.anatomy):
+    for shape in shapes_of(model.prunable):
         crossover(shape)
     print(f"threading layer: {threading_layer()}")
 

@@ -49,12 +49,14 @@ def table(options: argparse.Namespace) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    from wanda_core import calibration, load, perplexity
+    from wanda_core import load, perplexity
+    from wanda_core.texts.sources import read_text
+    from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
 
     model = load(options.folder)
-    ids = calibration.encode(calibration.read_text(options.text, "evaluation", 10**8).text, model.tokenizer)
-    windows = calibration.evaluation_windows(ids, options.windows, options.length)
-    tokens = calibration.calibration_windows(ids, options.samples, options.length, 0, windows.numel())
+    ids = encode(read_text(options.text, "evaluation", 10**8).text, model.tokenizer)
+    windows = evaluation_windows(ids, options.windows, options.length)
+    tokens = calibration_windows(ids, options.samples, options.length, 0, windows.numel())
     print(
         f"{options.folder}, {options.samples} x {options.length} calibration tokens, {options.windows} evaluation "
         f"windows, {torch.get_num_threads()} threads; dense {perplexity(model.network, windows).value:.2f}"
@@ -75,12 +77,12 @@ def table(options: argparse.Namespace) -> None:
                     )
                     said = json.loads(run.stdout.splitlines()[-1])
                     weights = load_file(out)
-                    for layer in model.anatomy.layers:
+                    for layer in model.prunable.layers:
                         layer.point_at(weights[layer.name])
                     zeros = sum(int((weight == 0).sum()) for weight in weights.values())
                     share = zeros / sum(weight.numel() for weight in weights.values())
                     value = perplexity(model.network, windows).value
-                    model.anatomy.restore()
+                    model.prunable.restore()
                     print(
                         f"{method + ' ' + point:<16}{said['version']:<18}{value:>12.2f}{said['seconds']:>10.1f}"
                         f"{share:>10.4f}",
@@ -92,15 +94,15 @@ def ours(folder: str, file: Path, method: str, point: str, out: str) -> None:
     from safetensors.torch import load_file, save_file
 
     from wanda_core import Recipe, load
-    from wanda_core.prune import prune
+    from wanda_core.pruning.prune_model import prune
 
     model = load(folder)
     how = {"pattern": point} if ":" in point else {"sparsity": float(point.rstrip("%")) / 100}
     recipe = Recipe(method=method, **how)
     start = perf_counter()
-    pruning = prune(model.anatomy, load_file(file)["tokens"], recipe)
+    pruning = prune(model.prunable, load_file(file)["tokens"], recipe)
     seconds = perf_counter() - start
-    save_file({layer.name: pruning.weight(layer).contiguous() for layer in model.anatomy.layers}, out)
+    save_file({layer.name: pruning.weight(layer).contiguous() for layer in model.prunable.layers}, out)
     print(json.dumps({"seconds": seconds, "version": "Wanda Lab"}))
 
 

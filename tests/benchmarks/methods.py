@@ -18,12 +18,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import torch
 from torch import Tensor
 
-from wanda_core import Recipe, calibration, load
-from wanda_core.experiments import compare
-from wanda_core.layers import Anatomy
-from wanda_core.models import LanguageModel
-from wanda_core.points import describe
-from wanda_core.prune import default_micro_batch, prune
+from wanda_core import Recipe, load
+from wanda_core.experiments.compare import compare
+from wanda_core.experiments.points import describe
+from wanda_core.models.language_model import LanguageModel
+from wanda_core.models.prunable_layers import PrunableModel
+from wanda_core.pruning.conditions import default_micro_batch
+from wanda_core.pruning.prune_model import prune
+from wanda_core.texts.sources import read_text
+from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
 
 METHODS = ("magnitude", "wanda", "ria", "random", "sparsegpt", "wanda+admm")
 SPARSITIES = (0.5, 0.6, 0.7)
@@ -42,11 +45,9 @@ def main() -> None:
     parser.add_argument("--only", choices=["speed", "quality"])
     options = parser.parse_args()
     model = load(options.source)
-    tokens = calibration.encode(
-        calibration.read_text(options.text, "evaluation", 10**8).text, model.tokenizer
-    )
-    windows = calibration.evaluation_windows(tokens, options.windows, options.length)
-    tokens = calibration.calibration_windows(tokens, options.samples, options.length, 0, windows.numel())
+    tokens = encode(read_text(options.text, "evaluation", 10**8).text, model.tokenizer)
+    windows = evaluation_windows(tokens, options.windows, options.length)
+    tokens = calibration_windows(tokens, options.samples, options.length, 0, windows.numel())
     print(
         f"{options.source}, {options.samples} x {options.length} calibration tokens, {options.windows} evaluation "
         f"windows of the same length, {torch.get_num_threads()} threads"
@@ -80,15 +81,15 @@ def quality(model: LanguageModel, tokens: Tensor, windows: Tensor) -> None:
 
 def speed(model: LanguageModel, tokens: Tensor) -> None:
     """Where Wanda's time goes, and SparseGPT in one walk against the paper's order, one after the other."""
-    wanda = prune(model.anatomy, tokens, Recipe()).seconds
+    wanda = prune(model.prunable, tokens, Recipe()).seconds
     print(
         f"wanda 50%: {wanda['total']:.1f} s, of that scoring, selection and packing "
         f"{wanda['decisions']:.2f} s ({wanda['decisions'] / wanda['total']:.1%})"
     )
-    ours = prune(model.anatomy, tokens, Recipe(method="sparsegpt")).seconds
+    ours = prune(model.prunable, tokens, Recipe(method="sparsegpt")).seconds
     print("sparsegpt 50%, one walk: " + ", ".join(f"{key} {value:.1f} s" for key, value in ours.items()))
     start = perf_counter()
-    papers_order(model.anatomy, tokens)
+    papers_order(model.prunable, tokens)
     paper = perf_counter() - start
     print(
         f"sparsegpt 50%, the paper's order: {paper:.1f} s; one walk takes {ours['total'] / paper:.2f} of that"
@@ -96,7 +97,7 @@ def speed(model: LanguageModel, tokens: Tensor) -> None:
 
 
 @torch.no_grad()
-def papers_order(anatomy: Anatomy, tokens: Tensor) -> None:
+def papers_order(prunable: PrunableModel, tokens: Tensor) -> None:
     """SparseGPT as published: a forward of each block to gather every layer's own Hessian, the layers corrected column
     by column with updates to all later columns of the block, a second forward of the block as pruned.
 
@@ -105,9 +106,9 @@ def papers_order(anatomy: Anatomy, tokens: Tensor) -> None:
     arguments only.)
     """
     batches = tokens.split(min(len(tokens), default_micro_batch(tokens.shape[1], tokens.device)))
-    calls = _block_inputs(anatomy, batches)
-    for index, block in enumerate(anatomy.blocks):
-        layers = [layer for layer in anatomy.layers if layer.block == index]
+    calls = _block_inputs(prunable, batches)
+    for index, block in enumerate(prunable.blocks):
+        layers = [layer for layer in prunable.layers if layer.block == index]
         hessians = {layer: torch.zeros(layer.weight.shape[1], layer.weight.shape[1]) for layer in layers}
         hooks = [
             layer.module.register_forward_pre_hook(
@@ -122,7 +123,7 @@ def papers_order(anatomy: Anatomy, tokens: Tensor) -> None:
         for layer in layers:
             layer.point_at(_column_by_column(layer.weight.clone(), hessians[layer], 0.5))
         calls = [(_first(block(hidden, **arguments)), arguments) for hidden, arguments in calls]
-    anatomy.restore()
+    prunable.restore()
 
 
 def _add(hessian: Tensor, rows: Tensor) -> None:
@@ -133,7 +134,7 @@ def _first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     return output[0] if isinstance(output, tuple) else output
 
 
-def _block_inputs(anatomy: Anatomy, batches: tuple[Tensor, ...]) -> list[tuple[Tensor, dict]]:
+def _block_inputs(prunable: PrunableModel, batches: tuple[Tensor, ...]) -> list[tuple[Tensor, dict]]:
     """Hidden states and arguments that the first block is called with."""
     calls: list[tuple[Tensor, dict]] = []
 
@@ -144,10 +145,10 @@ def _block_inputs(anatomy: Anatomy, batches: tuple[Tensor, ...]) -> list[tuple[T
         calls.append((args[0], kwargs))
         raise Reached
 
-    hook = anatomy.blocks[0].register_forward_pre_hook(catch, with_kwargs=True)
+    hook = prunable.blocks[0].register_forward_pre_hook(catch, with_kwargs=True)
     for batch in batches:
         try:
-            anatomy.decoder(input_ids=batch, use_cache=False)
+            prunable.decoder(input_ids=batch, use_cache=False)
         except Reached:
             continue
     hook.remove()

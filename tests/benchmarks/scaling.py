@@ -2,7 +2,7 @@
 
     python tests/benchmarks/scaling.py [--schedules layer,block,dense]
 
-Every point runs in a process of its own. `predicted` is what `wanda_core.memory.walk_bytes` says beforehand, plus the
+Every point runs in a process of its own. `predicted` is what `memory_needed.walk_bytes` says beforehand, plus the
 packed masks; memory is above the loaded model.
 """
 
@@ -22,9 +22,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import torch
 
 from tests.benchmarks.measure import VOCABULARY, PeakMemory, random_llama, touch
-from wanda_core import Recipe, take_apart
-from wanda_core.memory import walk_bytes
-from wanda_core.prune import default_micro_batch, prune
+from wanda_core import Recipe, find_prunable_layers
+from wanda_core.pruning.conditions import default_micro_batch
+from wanda_core.pruning.memory_needed import walk_bytes
+from wanda_core.pruning.prune_model import prune
 
 LENGTH = 512
 TOKENS = (2048, 8192, 32768, 65536)
@@ -78,15 +79,15 @@ def table(title: str, points: dict[str, tuple[int, int, int]], schedule: str) ->
 def point(width: int, blocks: int, count: int, schedule: str) -> dict[str, float]:
     network = random_llama(width, blocks)
     touch(network)
-    anatomy = take_apart(network)
+    prunable = find_prunable_layers(network)
     tokens = torch.randint(VOCABULARY, (count // LENGTH, LENGTH))
     network.model(input_ids=tokens[:1, :8], use_cache=False)  # what the libraries set up once
     micro_batch = min(len(tokens), default_micro_batch(LENGTH, network.device))
-    masks = sum(layer.stored.numel() for layer in anatomy.layers) // 8
-    predicted = walk_bytes(anatomy, len(tokens), LENGTH, micro_batch, schedule) + masks
+    masks = sum(layer.stored.numel() for layer in prunable.layers) // 8
+    predicted = walk_bytes(prunable, len(tokens), LENGTH, micro_batch, schedule) + masks
     start = perf_counter()
     with PeakMemory() as memory:
-        prune(anatomy, tokens, Recipe(schedule=schedule))
+        prune(prunable, tokens, Recipe(schedule=schedule))
     return {"seconds": perf_counter() - start, "peak": memory.above, "predicted": predicted}
 
 

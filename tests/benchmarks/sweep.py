@@ -18,11 +18,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import torch
 
-from wanda_core import calibration, load
-from wanda_core.activations import SAMPLE_ROWS, SAMPLE_ROWS_PER_WINDOW
-from wanda_core.methods import METHODS
-from wanda_core.points import Point, describe
-from wanda_core.sweep import Axes, sweep
+from wanda_core import load
+from wanda_core.experiments.points import Point, describe
+from wanda_core.experiments.sweep import Axes, sweep
+from wanda_core.method.input_statistics import SAMPLE_ROWS, SAMPLE_ROWS_PER_WINDOW
+from wanda_core.method.methods import METHODS
+from wanda_core.texts.sources import read_text, samples
+from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
 
 SPARSITIES = (0.3, 0.4, 0.5, 0.6, 0.7)
 
@@ -41,13 +43,11 @@ def main() -> None:
     parser.add_argument("--schedule", default="layer")
     options = parser.parse_args()
     model = load(options.source)
-    evaluated = calibration.read_text(options.evaluation, "evaluation")
-    text = calibration.read_text(options.calibration, "calibration")
-    windows = calibration.evaluation_windows(
-        calibration.encode(evaluated.text, model.tokenizer), options.windows, options.length
-    )
+    evaluated = read_text(options.evaluation, "evaluation")
+    text = read_text(options.calibration, "calibration")
+    windows = evaluation_windows(encode(evaluated.text, model.tokenizer), options.windows, options.length)
     after = windows.numel() if text.source == evaluated.source else 0
-    ids = calibration.encode(text.text, model.tokenizer)
+    ids = encode(text.text, model.tokenizer)
     axes = Axes(
         tuple(options.methods.split(",")), SPARSITIES, samples=(options.samples,), schedule=options.schedule
     )
@@ -58,13 +58,13 @@ def main() -> None:
         nonlocal done
         done += kwargs["input_ids"].shape[0]
 
-    hook = model.anatomy.decoder.register_forward_pre_hook(count, with_kwargs=True)
+    hook = model.prunable.decoder.register_forward_pre_hook(count, with_kwargs=True)
     start = perf_counter()
     for measured in sweep(
         model,
         windows,
         points,
-        lambda c: calibration.calibration_windows(ids, c.samples, options.length, c.seed, after),
+        lambda c: calibration_windows(ids, c.samples, options.length, c.seed, after),
     ):
         label = describe(measured.point.recipe) if measured.point.recipe else "dense"
         print(
@@ -88,7 +88,7 @@ def needed(points: list[Point], windows: int) -> int:
             total += point.calibration.samples
         elif point.recipe.schedule != "dense":
             total += min(point.calibration.samples, SAMPLE_ROWS // SAMPLE_ROWS_PER_WINDOW)
-    return total + sum(calibration.samples for calibration in gathered)
+    return total + sum(samples for calibration in gathered)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/walk_cost.py SOURCE TEXT [--samples 16] [--length 512] [--rounds 5]
 
-Walk and plain forward take turns in one run, each in the micro-batch size (1, 2 or 4) that is fastest for it. Wall time
-is what counts; the ratio of processor time tells whether another program was in the way.
+The walk and a plain forward take turns in one run, each in the micro-batch size (1, 2 or 4) that is fastest for it.
+Wall time is what counts; the ratio of processor time tells whether another program was in the way.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks.measure import PeakMemory, touch
-from wanda_core import LanguageModel, Recipe, calibration, load
-from wanda_core.prune import prune
-from wanda_core.pruning import Pruning
+from wanda_core import LanguageModel, Recipe, load
+from wanda_core.pruning.prune_model import prune
+from wanda_core.pruning.result import Pruning
+from wanda_core.texts.sources import read_text
+from wanda_core.texts.windows import calibration_windows, encode
 
 MICRO_BATCHES = (1, 2, 4)
 Result = TypeVar("Result")
@@ -44,8 +46,8 @@ def main() -> None:
     parser.add_argument("--peak", action="store_true", help="only measure the memory, in this fresh process")
     options = parser.parse_args()
     model = load(options.source)
-    ids = calibration.encode(calibration.read_text(options.text, "calibration").text, model.tokenizer)
-    tokens = calibration.calibration_windows(ids, options.samples, options.length, seed=0)
+    ids = encode(read_text(options.text, "calibration").text, model.tokenizer)
+    tokens = calibration_windows(ids, options.samples, options.length, seed=0)
     if options.peak:
         peak(model, tokens)
         return
@@ -98,11 +100,11 @@ def timed(work: Callable[[], Result]) -> tuple[float, float, Result]:
 @torch.no_grad()
 def forward(model: LanguageModel, tokens: Tensor, size: int) -> None:
     for batch in tokens.split(size):
-        model.anatomy.decoder(input_ids=batch, use_cache=False)
+        model.prunable.decoder(input_ids=batch, use_cache=False)
 
 
 def walk(model: LanguageModel, tokens: Tensor, size: int) -> Pruning:
-    return prune(model.anatomy, tokens, Recipe(schedule="layer"), micro_batch=size)
+    return prune(model.prunable, tokens, Recipe(schedule="layer"), micro_batch=size)
 
 
 def peak(model: LanguageModel, tokens: Tensor) -> None:

@@ -1,0 +1,1 @@
+"""How names, numbers and charts look, whichever view shows them."""

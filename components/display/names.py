@@ -1,0 +1,64 @@
+"""What things are called on the page, and one plain sentence on each."""
+
+NAMES = {
+    "dense": "Dense",
+    "int8": "Dense in int8",
+    "magnitude": "Magnitude",
+    "wanda": "Wanda",
+    "ria": "RIA",
+    "random": "Random",
+    "sparsegpt": "SparseGPT",
+    "wanda+admm": "Wanda + ADMM",
+}
+
+HINTS = {
+    "magnitude": "drops the smallest weights",
+    "wanda": "drops weights that are small or whose input is quiet",
+    "ria": "like Wanda, but relative to the weight's row and column",
+    "random": "drops weights blindly: what any method must beat",
+    "sparsegpt": "drops weights and adjusts the rest to make up for it; slower",
+    "wanda+admm": "Wanda's choice, then the rest adjusted; slower",
+}
+
+
+def name(method: str) -> str:
+    """Display name of a method."""
+    return NAMES.get(method, method[:1].upper() + method[1:])
+
+
+def is_reference(row: dict) -> bool:
+    """Not a pruning: the dense model, the same in int8, or a smaller dense one."""
+    return row["method"] in ("dense", "int8") or row["method"].startswith("dense ")
+
+
+def point(row: dict) -> str:
+    """A measured point: `Wanda 50%`, `Wanda 2:4`, `Dense`."""
+    if is_reference(row):
+        return name(row["method"])
+    return f"{name(row['method'])} {amount(row)}"
+
+
+def amount(row: dict) -> str:
+    """How much a point prunes: `50%` or `2:4`."""
+    return row["pattern"] if row["pattern"] != "unstructured" else f"{row['sparsity']:.0%}"
+
+
+FLAGS = {
+    "try --dtype bfloat16 or a smaller model": "choose a smaller model",
+    "try --dtype float32": "choose another model",
+    "try --method wanda": "choose Wanda",
+    "--samples": "Calibration windows",
+    "--windows": "Evaluation windows",
+    "--eval-length": "Tokens per window",
+    "--length": "Tokens per window",
+    "--schedule": "Statistics from",
+    "--seed": "Seed",
+}
+"""What the command line calls by a flag, as the recipe panel calls it."""
+
+
+def without_flags(message: str) -> str:
+    """A message of the engine for somebody who has the page."""
+    for flag, label in FLAGS.items():
+        message = message.replace(flag, label)
+    return message

@@ -1,0 +1,28 @@
+"""Numbers, ratios, durations and threads as the page writes them."""
+
+
+def number(value: float | None) -> str:
+    """Four digits that matter, thousands separated; a dash for nothing."""
+    if value is None:
+        return "–"
+    if value >= 1e6:
+        return f"{value:.1e}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def times(value: float) -> str:
+    """How many times the dense model's: three digits that matter."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """`0.8 s`, `12 s` or `2 min 10 s`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60} s"
+
+
+def threads(count: int) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{count} thread{'' if count == 1 else 's'}"

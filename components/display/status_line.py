@@ -1,0 +1,30 @@
+"""What goes on, beside the button that was pressed: waiting, working, done or failed."""
+
+from __future__ import annotations
+
+from html import escape
+
+from components.display.names import without_flags
+
+
+def ready(message: str) -> str:
+    return f'<p class="status" role="status">{escape(message)}</p>'
+
+
+def waiting(place: int) -> str:
+    runs = "1 run is" if place == 1 else f"{place} runs are"
+    return f'<p class="status" role="status">In the queue: {runs} before yours.</p>'
+
+
+def working(doing: str, share: float, left: str) -> str:
+    """A progress bar with what is being done and the time left."""
+    return (
+        f'<div class="status" role="status"><progress value="{share:.3f}" max="1" aria-label="Progress"></progress>'
+        f"<p>{escape(doing)}<br><span>{escape(left)}</span></p></div>"
+    )
+
+
+def failed(message: str) -> str:
+    """Why it did not work and what to do, where the eye is."""
+    said = without_flags(message)
+    return f'<p class="status failed" role="alert">{escape(said[:1].upper() + said[1:])}.</p>'

@@ -1,0 +1,1 @@
+"""Export: the pruned model to take away."""

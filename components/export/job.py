@@ -1,0 +1,136 @@
+"""The job that prunes a model, writes it, reads it back and zips it."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import shutil
+import threading
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.jobs.job import Job, Progress, Put
+from components.limits import LIMITS
+from components.workspace.experiment import prepare
+from components.workspace.measured_rows import known_rows
+from components.workspace.prunings import pruning_of
+from components.workspace.setup import Setup
+from wanda_core.errors import Refused, check_stop
+from wanda_core.method.recipe import Recipe
+
+KINDS = {
+    "folder": "Model folder: loads anywhere, zeros stored as zeros",
+    "packed": "Packed: without the zeros, for wanda_core.load_packed",
+    "masks": "Masks alone: one bit for every weight, no weights",
+}
+
+
+@dataclass
+class Exported:
+    """A file to be taken away."""
+
+    file: str
+    bytes: int
+    holds: list[tuple[str, int]]
+    """Name and bytes of what is in it."""
+    name: str
+
+
+@dataclass(frozen=True)
+class Export(Job):
+    """Prune, write, read back, and zip."""
+
+    setup: Setup
+    recipe: Recipe
+    kind: str
+    """A key of `KINDS`."""
+    cache: str
+    """Folder that the page serves files from."""
+
+    @property
+    def gpu_seconds(self) -> float:
+        return 60
+
+    def compute(self, put: Put, stop: threading.Event) -> None:
+        from wanda_core.experiments.points import describe
+        from wanda_core.models.language_model import model_bytes
+
+        subject = prepare(self.setup, put)
+        size = model_bytes(subject.model)
+        if size > LIMITS.export_bytes:
+            raise Refused(
+                f"{self.setup.source} has {size / 1e9:.1f} GB of weights, exports of up to "
+                f"{LIMITS.export_bytes / 1e9:.0f} GB are offered here: use `python -m wanda_core prune` on your machine"
+            )
+        pruning = pruning_of(subject, self.recipe, put, stop, before=0.05, share=0.6)
+        model = Path(self.setup.source).name.removesuffix(".gguf")
+        name = f"{model}-{describe(self.recipe).replace(' ', '-').replace(':', 'of')}"
+        if self.kind == "masks":
+            name += "-masks"
+        folder = Path(self.cache) / "exports" / secrets.token_hex(16)
+        make_room(folder.parent, 2 * size)
+        folder.mkdir(parents=True)
+        put(Progress("Writing the export and reading it back", 0.7))
+        try:
+            holds = self._write(subject, pruning, folder, name, stop)
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, Refused):  # without the path that it was to have
+                raise Refused(str(error).replace(f"{folder}/", "")) from error
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise Refused("the disk is full: try again later, or export a smaller model") from error
+            raise
+        (file,) = folder.iterdir()
+        put(Exported(str(file), file.stat().st_size, holds, name))
+
+    def _write(
+        self, subject: Any, pruning: Any, folder: Path, name: str, stop: threading.Event
+    ) -> list[tuple[str, int]]:
+        from wanda_core.export.folder import save_pruned
+
+        drawn = {
+            "text": subject.protocol["calibration"],
+            "samples": subject.protocol["samples"],
+            "length": subject.protocol["length"],
+            "seed": subject.protocol["seed"],
+            "after": subject.protocol["calibration_after"],
+        }
+        out = folder / name
+        save_pruned(
+            subject.model,
+            pruning,
+            subject.tokens,
+            drawn,
+            out,
+            kind=self.kind,
+            rows=known_rows(subject, (None, self.recipe)),
+            protocol=subject.protocol,
+            stop=stop,
+        )
+        holds = sorted((file.name, file.stat().st_size) for file in out.iterdir())
+        # Weights do not get smaller by compression worth its time: stored as they are.
+        with zipfile.ZipFile(folder / f"{name}.zip", "w", zipfile.ZIP_STORED) as archive:
+            for file, _ in holds:
+                check_stop(stop)
+                archive.write(out / file, f"{name}/{file}")
+        shutil.rmtree(out)
+        return holds
+
+
+def make_room(exports: Path, needed: int) -> None:
+    """Drop exports that are past their time, and the oldest until `needed` bytes fit under the cap."""
+    if not exports.is_dir():
+        return
+    kept = sorted(exports.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    sizes = {folder: sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) for folder in kept}
+    total = sum(sizes.values())
+    for folder in kept:
+        if (
+            time.time() - folder.stat().st_mtime > LIMITS.result_seconds
+            or total + needed > LIMITS.exports_bytes
+        ):
+            shutil.rmtree(folder, ignore_errors=True)
+            total -= sizes[folder]

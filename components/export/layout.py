@@ -1,0 +1,58 @@
+"""The controls that give the pruned model to take away."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from components.display.status_line import failed, ready
+from components.export.job import Exported
+from components.speed.report import bytes_text
+from wanda_core.errors import Refused
+
+
+def update_export(outcome: Exported) -> list[Any]:
+    """Values for `SpeedView.exported`."""
+    rows = "".join(
+        f"<tr><th>{escape(file)}</th><td>{bytes_text(size)}</td></tr>" for file, size in outcome.holds
+    )
+    table = f'<div class="scroll" tabindex="0"><table class="results"><tbody>{rows}</tbody></table></div>'
+    button = gr.DownloadButton(
+        f"Download {Path(outcome.file).name} ({bytes_text(outcome.bytes)})", value=outcome.file, visible=True
+    )
+    return [table, button, outcome.file]
+
+
+def build_push(file: gr.State) -> None:
+    """On a Space: sign in, and upload the export under one's own name."""
+    gr.LoginButton(elem_id="login")
+    with gr.Row():
+        repo = gr.Textbox(label="Push to the Hub as", placeholder="owner/name", elem_id="push-name")
+        push = gr.Button("Push", elem_id="push")
+    result = gr.HTML(ready("Sign in, export, then push it as a new private model."))
+
+    def upload(exported: str | None, repo: str, token: gr.OAuthToken | None) -> str:
+        from wanda_core.export.push import check_name
+        from wanda_core.export.push import push as push_folder
+
+        try:
+            if token is None:
+                raise Refused("sign in first")
+            if not exported or not exported.endswith(".zip") or not Path(exported).is_file():
+                raise Refused("export first")
+            check_name(repo)
+            with tempfile.TemporaryDirectory() as folder:
+                with zipfile.ZipFile(exported) as archive:
+                    archive.extractall(folder)
+                (content,) = Path(folder).iterdir()
+                address = push_folder(content, repo, token.token)
+        except Refused as error:
+            return failed(str(error).replace("--push-to-hub", "Push"))
+        return ready(f"Uploaded: {address}")
+
+    push.click(upload, [file, repo], result, concurrency_limit=1, api_visibility="private")

@@ -1,0 +1,1 @@
+"""Inside: one layer's scores and masks, weight by weight."""

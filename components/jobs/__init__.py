@@ -1,0 +1,1 @@
+"""Heavy work: jobs, the queue that runs them, and the button that follows one."""

@@ -1,0 +1,1 @@
+"""Learn: pruning by hand on a small matrix."""

@@ -1,0 +1,1 @@
+"""What the views together make up: links and limits of requests."""

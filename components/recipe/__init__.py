@@ -1,0 +1,1 @@
+"""The panel: which model, text, methods and amounts."""

@@ -1,0 +1,1 @@
+"""Results: what pruning costs in perplexity, and layer by layer."""

@@ -1,0 +1,1 @@
+"""Speed: dense and packed weights timed on this machine."""

@@ -1,0 +1,1 @@
+"""How far: the most that each method can remove within a budget."""

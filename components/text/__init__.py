@@ -1,0 +1,1 @@
+"""Text: what the pruned models write."""

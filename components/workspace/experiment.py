@@ -1,0 +1,110 @@
+"""What is worked on: the loaded model and the token windows of both texts. Shared by all visitors, dense, read-only.
+
+Kept here in the process that computes: on ZeroGPU that is not the page's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+from components.assets import ASSETS
+from components.cache import Store
+from components.jobs.job import Progress, Put
+from components.limits import LIMITS
+from components.workspace.models import after_fork, shared_model
+from components.workspace.setup import NOISE, Setup
+from wanda_core.errors import Refused
+from wanda_core.method.recipe import Recipe
+
+_texts: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
+
+
+# On ZeroGPU a job's process may begin while a thread of the page's loads a model, which nobody there would end.
+os.register_at_fork(after_in_child=after_fork)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model with the windows that it is calibrated and evaluated on."""
+
+    model: Any
+    """`wanda_core.LanguageModel`."""
+    tokens: Any
+    """Calibration windows, int64 (samples, length)."""
+    windows: Any
+    """Evaluation windows, int64 (windows, length)."""
+    protocol: dict[str, Any]
+    """How what is measured on it was measured."""
+
+    def key(self, recipe: Recipe | str) -> tuple[Any, ...]:
+        """Names a pruning, or what a word says, of this model, calibrated on these windows."""
+        return (self.model.fingerprint, self.protocol["calibration_sha256"], recipe)
+
+
+def prepare(setup: Setup, put: Put) -> Subject:
+    """Load the model and cut the texts into windows.
+
+    Raises:
+        Refused: something cannot be had or does not fit together.
+    """
+    import torch
+
+    from wanda_core.experiments.protocol import protocol
+    from wanda_core.texts.windows import calibration_windows, evaluation_windows
+
+    put(Progress("Loading the model", 0.0))
+    model = shared_model(setup.source)
+    if model.context and setup.length > model.context:
+        raise Refused(
+            f"{setup.source} reads at most {model.context:,} tokens at a time: lower Tokens per window to that"
+        )
+    put(Progress("Reading the texts", 0.02))
+    evaluation = _read(setup.evaluation, "evaluation", setup)
+    windows = evaluation_windows(_encoded(model, evaluation), setup.windows, setup.eval_length)
+    if setup.calibration == NOISE:
+        generator = torch.Generator().manual_seed(setup.seed)
+        name, after = "random tokens", 0
+        tokens = torch.randint(_vocabulary(model), (setup.samples, setup.length), generator=generator)
+    else:
+        text = _read(setup.calibration, "calibration", setup)
+        name, after = text.name, windows.numel() if text.source == evaluation.source else 0
+        tokens = calibration_windows(_encoded(model, text), setup.samples, setup.length, setup.seed, after)
+    texts = {
+        "calibration": name,
+        "calibration_after": after,
+        "seed": setup.seed,
+        "evaluation": evaluation.name,
+    }
+    return Subject(model, tokens, windows, protocol(model, tokens, windows, texts))
+
+
+def _vocabulary(model: Any) -> int:
+    """Tokens that both the tokenizer and the model know."""
+    return min(len(model.tokenizer), model.network.get_input_embeddings().weight.shape[0])
+
+
+def _encoded(model: Any, text: Any) -> Any:
+    """A text's tokens, (tokens,); a sweep asks for the same text many times."""
+    from wanda_core.texts.windows import encode
+
+    key = (model.fingerprint, hashlib.sha256(text.text.encode()).digest())
+    ids = _texts.get(key)
+    if ids is None:
+        ids = encode(text.text, model.tokenizer)
+        _texts.put(key, ids, ids.nbytes)
+    return ids
+
+
+def _read(name: str, role: str, setup: Setup) -> Any:
+    """The text of that name for calibration or evaluation."""
+    from wanda_core.texts.sources import Text, read_text
+
+    if name == "stories":
+        text = read_text(str(ASSETS / "pocket" / f"{role}.txt"), role)
+        return replace(text, name=f"the built-in stories ({role} part)")
+    if name == "own":
+        return Text("your own text", setup.own_text, "own")
+    return read_text(name, role, characters=8 * LIMITS.tokens)

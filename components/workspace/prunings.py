@@ -1,0 +1,62 @@
+"""Prunings made before, so that no model is pruned twice by one recipe."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from components.cache import Store
+from components.jobs.job import Progress, Put
+from components.limits import LIMITS
+from components.workspace.experiment import Subject
+from wanda_core.method.recipe import Recipe
+
+_prunings: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
+
+
+def keep_pruning(subject: Subject, pruning: Any) -> None:
+    """Remember a finished pruning, for the other views and for whoever asks next."""
+    _prunings.put(subject.key(pruning.recipe), pruning, pruning.nbytes)
+
+
+def pruning_of(
+    subject: Subject, recipe: Recipe, put: Put, stop: threading.Event, before: float = 0.0, share: float = 1.0
+) -> Any:
+    """The pruning by that recipe: the one that is kept, or made now.
+
+    Args:
+        before: share of the whole job that is done when pruning begins.
+        share: of the whole job that pruning is.
+    """
+    from wanda_core.experiments.points import describe
+    from wanda_core.pruning.prune_model import prune
+
+    pruning = kept_pruning(subject, recipe)
+    if pruning is None:
+        label = f"Pruning {describe(recipe)}"
+        pruning = prune(
+            subject.model.prunable,
+            subject.tokens,
+            recipe,
+            on_progress=lambda done, where: put(Progress(f"{label}: {where}", before + share * done)),
+            stop=stop,
+        )
+        keep_pruning(subject, pruning)
+    return pruning
+
+
+def prunings_of(
+    subject: Subject, recipes: Sequence[Recipe], put: Put, stop: threading.Event, share: float
+) -> list[Any]:
+    """`pruning_of` for each recipe; together they are `share` of the whole job."""
+    each = share / len(recipes)
+    return [
+        pruning_of(subject, recipe, put, stop, before=index * each, share=each)
+        for index, recipe in enumerate(recipes)
+    ]
+
+
+def kept_pruning(subject: Subject, recipe: Recipe) -> Any | None:
+    """The pruning by that recipe, where it was made before and is still kept."""
+    return _prunings.get(subject.key(recipe))

@@ -1,0 +1,1 @@
+"""Zero-shot questions, asked of the dense and the pruned models."""

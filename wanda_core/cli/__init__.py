@@ -1,0 +1,1 @@
+"""The command line: `wanda-lab prune | compare | latency`."""

@@ -1,0 +1,1 @@
+"""Comparisons of many prunings under one protocol, as rows of one table."""

@@ -1,0 +1,167 @@
+"""Points -> rows: a recipe on a calibration, pruned and evaluated, and nothing computed twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from time import perf_counter
+
+from torch import Tensor
+
+from wanda_core.errors import Refused, check_stop
+from wanda_core.evaluation.perplexity import perplexity
+from wanda_core.experiments.points import Calibration, Point, blank, describe
+from wanda_core.experiments.rows import Row
+from wanda_core.machine import is_out_of_memory
+from wanda_core.method.methods import METHODS
+from wanda_core.models.language_model import LanguageModel
+from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statistics
+from wanda_core.pruning.prune_model import prune
+from wanda_core.pruning.result import Pruning
+
+OnProgress = Callable[[str, float, str], None]
+"""Called with what is being done, the share of it that is done, and where in the model or text it is."""
+
+
+Draw = Callable[[Calibration], Tensor]
+"""Gives the calibration windows, int64 (samples, length); `Refused` where they cannot be had."""
+
+
+class Measurement:
+    """Measures point after point on one model and the same evaluation windows.
+
+    Args:
+        windows: int64 (windows, length).
+        draw: called once for each calibration.
+        kept: an earlier pruning of a point, where there is one; then evaluation alone runs.
+        on_progress: told what goes on.
+        stop: when set, the next layer or window raises `Stopped`.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        windows: Tensor,
+        draw: Draw,
+        *,
+        kept: Callable[[Point], Pruning | None] = lambda point: None,
+        on_progress: OnProgress | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.model = model
+        self.windows = windows
+        self._draw = draw
+        self._kept = kept
+        self._on_progress = on_progress
+        self._stop = stop
+        self._tokens: tuple[Calibration | None, Tensor | Refused | None] = (None, None)
+        self._gathered: tuple[Calibration | None, DenseStatistics | Refused | None] = (None, None)
+        self._gram: set[Calibration] = set()
+
+    def measure(self, points: Iterable[Point], known: Callable[[Point], Row | None]) -> Iterable[Measured]:
+        """Each point's row as it is there, in the order of `points`. One that fails has its reason in `error`; the
+        others go on.
+
+        Raises:
+            Stopped: `stop` was set.
+        """
+        points = list(points)
+        # One forward of the dense model serves all its points: with Gram matrices, where any of them needs these.
+        self._gram = {
+            point.calibration
+            for point in points
+            if point.recipe and point.recipe.schedule == "dense" and METHODS[point.recipe.method].needs_gram
+        }
+        for point in points:
+            check_stop(self._stop)
+            row = known(point)
+            yield Measured(point, row, None) if row is not None else self._measured(point)
+
+    def _measured(self, point: Point) -> Measured:
+        row, pruning = blank(point), None
+        try:
+            if point.recipe is None:
+                self._evaluate(row, "dense")
+            else:
+                label = describe(point.recipe)
+                pruning = self._kept(point) or self._prune(point, label)
+                row["prune_seconds"] = pruning.seconds["total"]
+                row["sparsity_reached"] = pruning.sparsity
+                with pruning.applied(self.model.prunable):
+                    self._evaluate(row, label)
+        except Refused as error:
+            row["error"] = str(error)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            row["error"] = "out of memory: take fewer --samples, a smaller --length or a smaller model"
+        return Measured(point, row, pruning)
+
+    def _evaluate(self, row: Row, label: str) -> None:
+        start = perf_counter()
+        measured = perplexity(
+            self.model.network,
+            self.windows,
+            on_progress=self._progress(f"evaluating {label}"),
+            stop=self._stop,
+        )
+        row["evaluate_seconds"] = perf_counter() - start
+        row["perplexity"] = measured.value
+        row["perplexity_low"], row["perplexity_high"] = measured.low, measured.high
+
+    def _prune(self, point: Point, label: str) -> Pruning:
+        tokens = self._tokens_of(point.calibration)
+        gathered = self._gathered_of(point, tokens) if point.recipe.schedule == "dense" else None
+        return prune(
+            self.model.prunable,
+            tokens,
+            point.recipe,
+            gathered=gathered,
+            on_progress=self._progress(f"pruning {label}"),
+            stop=self._stop,
+        )
+
+    def _tokens_of(self, calibration: Calibration) -> Tensor:
+        """Those of the calibration last asked for are at hand, and so is what was wrong with them."""
+        if self._tokens[0] != calibration:
+            try:
+                self._tokens = (calibration, self._draw(calibration))
+            except Refused as error:
+                self._tokens = (calibration, error)
+        if isinstance(self._tokens[1], Refused):
+            raise self._tokens[1]
+        return self._tokens[1]
+
+    def _gathered_of(self, point: Point, tokens: Tensor) -> DenseStatistics | None:
+        """The dense model's statistics; None where the memory holds no Gram matrices and each point walks alone."""
+        if self._gathered[0] != point.calibration:
+            self._gathered = (None, None)  # the last calibration's give room first
+            gram = point.calibration in self._gram
+            try:
+                gathered = collect_statistics(
+                    self.model.prunable,
+                    tokens,
+                    gram=gram,
+                    on_progress=self._progress("looking at the inputs of the dense model"),
+                    stop=self._stop,
+                )
+            except Refused:
+                if not gram:
+                    raise
+                gathered = None
+            self._gathered = (point.calibration, gathered)
+        return self._gathered[1]
+
+    def _progress(self, doing: str) -> Callable[[float, str], None] | None:
+        tell = self._on_progress
+        return tell and (lambda share, where: tell(doing, share, where))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A point with its row, and its pruning unless the row was known."""
+
+    point: Point
+    row: Row
+    pruning: Pruning | None

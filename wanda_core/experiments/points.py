@@ -1,0 +1,53 @@
+"""One point of a comparison or sweep: what is to be measured, and what names its row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from wanda_core.experiments.rows import COLUMNS, Row
+from wanda_core.method.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Which windows a point is calibrated on."""
+
+    samples: int
+    text: str = ""
+    """What the caller knows the text by."""
+    seed: int = 0
+    """Of the places of the windows."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is to be measured; no recipe: the dense model."""
+
+    recipe: Recipe | None
+    calibration: Calibration | None
+
+
+DENSE = Point(None, None)
+
+
+def describe(recipe: Recipe) -> str:
+    """`wanda 50%` or `wanda 2:4`."""
+    return (
+        f"{recipe.method} {recipe.pattern if recipe.parsed_pattern.structured else f'{recipe.sparsity:.0%}'}"
+    )
+
+
+def blank(point: Point) -> Row:
+    """A row with what is known before anything is measured."""
+    row: Row = dict.fromkeys(COLUMNS)
+    if point.recipe is None:
+        return row | {"method": "dense", "sparsity": 0.0, "sparsity_reached": 0.0}
+    named = {key: value for key, value in point.recipe.as_dict().items() if key in row}
+    return row | named | {"samples": point.calibration.samples}
+
+
+def name_of(row: Row) -> tuple[Any, ...]:
+    """What names a row's point, before it is measured."""
+    named = tuple(row[column] for column in COLUMNS[:9] if column != "sparsity_reached")
+    return (*named, row.get("calibration"))

@@ -1,0 +1,40 @@
+"""How a comparison was measured: model, texts, windows, machine."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+from torch import Tensor
+
+from wanda_core.models.language_model import LanguageModel
+from wanda_core.pruning.conditions import conditions, default_micro_batch
+
+
+def protocol(model: LanguageModel, tokens: Tensor, windows: Tensor, texts: dict[str, Any]) -> dict[str, Any]:
+    """How the rows were measured: model, texts, windows, machine and versions.
+
+    Args:
+        tokens: calibration windows (samples, length).
+        windows: evaluation windows (windows, length).
+        texts: names of the texts and how windows were drawn from them.
+    """
+    micro_batch = min(len(tokens), default_micro_batch(tokens.shape[1], model.device))
+    return {
+        "source": model.source,
+        "revision": model.revision,
+        **texts,
+        "samples": tokens.shape[0],
+        "length": tokens.shape[1],
+        "calibration_sha256": _digest(tokens),
+        "windows": windows.shape[0],
+        "eval_length": windows.shape[1],
+        "evaluation_sha256": _digest(windows),
+        **conditions(model.prunable, micro_batch),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _digest(tokens: Tensor) -> str:
+    return hashlib.sha256(tokens.cpu().numpy().tobytes()).hexdigest()[:16]

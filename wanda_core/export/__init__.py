@@ -1,0 +1,1 @@
+"""Pruned models as files, read back and compared before they appear."""

@@ -1,0 +1,57 @@
+"""Where an export is to appear, and that it appears whole."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from wanda_core.errors import Refused
+from wanda_core.machine import gigabytes
+
+
+def check_destination(out: Path, needed: int) -> None:
+    """Refuse a folder that cannot be written, before hours of work depend on it.
+
+    Args:
+        needed: bytes that will be written.
+    """
+    try:
+        taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise Refused(f"--out {out} cannot be used: {error.strerror}") from error
+    if taken:
+        raise Refused(f"{out} exists already: give --out a new folder")
+    parent = out.absolute().parent
+    if not parent.is_dir():
+        raise Refused(f"{parent} is no folder: create it first")
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise Refused(f"{parent} cannot be written to: {error.strerror}") from error
+    if shutil.disk_usage(parent).free < needed:
+        raise Refused(
+            f"{out} needs {gigabytes(needed)}, the disk has {gigabytes(shutil.disk_usage(parent).free)} left"
+        )
+
+
+@contextmanager
+def appearing_whole(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its name once everything is in it, and vanishes where something fails."""
+    stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.absolute().parent))
+    try:
+        yield stage
+        stage.chmod(0o755)
+        stage.replace(out)
+    except (OSError, SafetensorError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+            raise Refused(f"the disk is full: {out} was not written") from error
+        raise Refused(f"{out} was not written: {error}") from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)

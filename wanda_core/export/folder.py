@@ -1,0 +1,104 @@
+"""A pruned model as a folder to be taken away: its weights in either form or its masks alone, and how it came about."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from wanda_core.errors import check_stop
+from wanda_core.export.destination import appearing_whole, check_destination
+from wanda_core.export.kinds import Kind
+from wanda_core.export.masks_file import save_masks
+from wanda_core.export.model_card import model_card, shown_source
+from wanda_core.export.packed_file import save_packed
+from wanda_core.export.verify import read_back
+from wanda_core.models.language_model import LanguageModel, model_bytes
+from wanda_core.models.load import PACKED
+from wanda_core.pruning.result import Pruning
+
+SHARD = "5GB"
+
+
+def save_pruned(
+    model: LanguageModel,
+    pruning: Pruning,
+    tokens: Tensor,
+    calibration: dict[str, Any],
+    out: Path,
+    *,
+    kind: Kind = "folder",
+    rows: Sequence[dict[str, Any]] = (),
+    protocol: dict[str, Any] | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Write the pruned model, its recipe, masks, calibration windows and model card into the new folder `out`.
+
+    `masks.safetensors` holds for each layer a uint8 tensor (out_features, ceil(in_features / 8)): row by row, first
+    input in the highest bit, 1 where the weight is kept; the file's metadata gives every layer's true width.
+    `calibration.safetensors` holds the windows as int64 `tokens` (samples, length). What was written is read back and
+    compared to the bit before the folder appears under its name.
+
+    Args:
+        tokens: the calibration windows that made the pruning.
+        calibration: how they were drawn; goes into `recipe.json`.
+        kind: what of the weights is written.
+        rows: perplexities for the model card, of `tables.COLUMNS`, and `protocol`, how they were measured.
+
+    Raises:
+        Refused: the folder exists, the disk is full, or what was written is not what was meant; nothing is left behind.
+        Stopped: `stop` was set; nothing is left behind.
+    """
+    check_destination(out, 0 if kind == "masks" else model_bytes(model))
+    with appearing_whole(out) as folder:
+        if kind == "packed":
+            model.network.config.save_pretrained(folder)
+            if model.network.can_generate():
+                model.network.generation_config.save_pretrained(folder)
+            save_packed(model, pruning, folder / PACKED, stop)
+        elif kind == "folder":
+            with pruning.applied(model.prunable, stop):
+                model.network.save_pretrained(folder, max_shard_size=SHARD)
+        if kind != "masks":
+            _true_config(model.network, folder)
+            model.tokenizer.save_pretrained(folder)
+        check_stop(stop)
+        save_masks(pruning.masks, folder / "masks.safetensors")
+        save_file({"tokens": np.ascontiguousarray(tokens.cpu().numpy())}, folder / "calibration.safetensors")
+        description = {
+            "source": shown_source(model),
+            "revision": model.revision,
+            "recipe": pruning.recipe.as_dict(),
+            "calibration": calibration,
+            "conditions": pruning.conditions,
+            "sparsity_reached": pruning.sparsity,
+            "seconds": pruning.seconds,
+            "layers": [asdict(report) for report in pruning.reports],
+            "never_called": pruning.uncalled,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        (folder / "recipe.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+        model_card(model, pruning, calibration, rows, protocol, kind).save(folder / "README.md")
+        read_back(model, pruning, folder, kind, stop)
+
+
+def _true_config(network: PreTrainedModel, folder: Path) -> None:
+    """Let the configuration name the class that reads the weights, which a GGUF file does not.
+
+    What a source says of its compression is no longer true, and vLLM refuses a config with a sparsity entry.
+    """
+    config = folder / "config.json"
+    content = json.loads(config.read_text(encoding="utf-8"))
+    for key in ("sparsity_config", "compression_config", "quantization_config"):
+        content.pop(key, None)
+    content["architectures"] = [type(network).__name__]
+    config.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,189 @@
+"""The model card of an export: what was done, what it cost, and what it is not good for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from huggingface_hub import ModelCard, ModelCardData, model_info
+from huggingface_hub import errors as hub_errors
+
+from wanda_core.method.methods import METHODS
+from wanda_core.models.language_model import LanguageModel
+from wanda_core.models.load import PACKED
+from wanda_core.models.source import POCKET
+from wanda_core.pruning.result import Pruning
+
+LOADED = {
+    "folder": ("transformers import AutoModelForCausalLM", "AutoModelForCausalLM.from_pretrained(FOLDER)"),
+    "packed": ("wanda_core import load_packed", "load_packed(FOLDER)"),
+    "masks": ("transformers import AutoModelForCausalLM", "AutoModelForCausalLM.from_pretrained(SOURCE)"),
+}
+"""By kind of export: what is imported, and the model. FOLDER is the export, SOURCE the dense model."""
+
+
+def fine_tune(kind: str) -> str:
+    """Ten lines that fine-tune an export and keep its zeros. Tests run them."""
+    imported, model = LOADED[kind]
+    return f"""
+import torch
+from {imported}
+from wanda_core import load_masks, find_prunable_layers
+
+model, masks = {model}, load_masks(FOLDER + "/masks.safetensors")
+for layer in (layer for layer in find_prunable_layers(model).layers if layer.name in masks):
+    mask, keep = masks[layer.name].unpack(), torch.ones_like(layer.parameter, dtype=torch.bool)
+    keep[getattr(layer, "expert", ...)] = mask.t() if layer.transposed else mask  # one expert, or all of the weight
+    layer.parameter.data *= keep
+    layer.parameter.register_hook(lambda gradient, keep=keep: gradient * keep)
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)  # zero gradients and zero weights: zeros stay zero
+"""
+
+
+def model_card(
+    model: LanguageModel,
+    pruning: Pruning,
+    calibration: dict[str, Any],
+    rows: Sequence[dict[str, Any]],
+    protocol: dict[str, Any] | None,
+    kind: str,
+) -> ModelCard:
+    """The card of a pruned model.
+
+    Args:
+        rows: of `tables.COLUMNS`, measured on this model; those of other recipes are shown beside its own.
+        protocol: how the rows were measured; None where there are none.
+        kind: what the export holds of the weights, a `export.Kind`.
+    """
+    recipe = pruning.recipe
+    amount = recipe.pattern if recipe.parsed_pattern.structured else f"{recipe.sparsity:.0%}"
+    source = shown_source(model)
+    data = ModelCardData(
+        base_model=source if _of_the_hub(model) else None,
+        license=source_license(model),
+        # The Hub shows `from_pretrained` on the pages of models that are said to be of transformers.
+        library_name="transformers" if kind == "folder" else None,
+        pipeline_tag="text-generation" if kind == "folder" else None,
+        tags=["pruning", "sparsity", recipe.method],
+    )
+    seed = calibration.get("seed")
+    parts = [
+        f"---\n{data.to_yaml()}\n---\n\n# {source.rsplit('/', 1)[-1]}, pruned: {recipe.method} {amount}",
+        f"{source}{f' at commit {model.revision}' if model.revision else ''}, pruned with "
+        f"Wanda Lab by `{recipe.method}`: {pruning.sparsity:.2%} of the weights of "
+        f"its {len(pruning.masks)} pruned layers are zero. Embeddings and output head are dense; nothing is retrained.",
+        "## What it costs\n\n" + _perplexities(rows, protocol) + _layers(pruning),
+        "## How it was made\n\n"
+        f"Calibrated on {calibration.get('samples', '?')} windows of {calibration.get('length', '?')} tokens of "
+        f"{calibration.get('text', 'a text that was not recorded')}, seed {seed}. `recipe.json` has the whole recipe, "
+        "versions and seeds; `calibration.safetensors` the very tokens; `masks.safetensors` a bit for every weight.",
+        "## Limits\n\n" + _limits(pruning, kind),
+        f"## Fine-tune and keep the zeros\n\n{_where(kind)}\n\n```python{fine_tune(kind)}```",
+    ]
+    return ModelCard("\n\n".join(parts) + "\n")
+
+
+def source_license(model: LanguageModel) -> str | None:
+    """The licence that the source states; None where it states none, or the Hub does not answer."""
+    folder = POCKET if model.source == "pocket" else Path(model.source)
+    if folder.suffix == ".gguf":
+        return _gguf_license(folder)
+    try:
+        if folder.is_dir():
+            data = ModelCard.load(folder / "README.md").data if (folder / "README.md").is_file() else None
+        else:
+            data = model_info(model.source, revision=model.revision, timeout=20).card_data
+    except (OSError, ValueError, hub_errors.HTTPError):
+        return None
+    found = getattr(data, "license", None)
+    return found if isinstance(found, str) else None
+
+
+def _gguf_license(file: Path) -> str | None:
+    from gguf import GGUFReader
+
+    field = GGUFReader(file).get_field("general.license")
+    return str(field.contents()) if field else None
+
+
+def _of_the_hub(model: LanguageModel) -> bool:
+    return model.revision is not None
+
+
+def shown_source(model: LanguageModel) -> str:
+    """The source without the path of the machine it was made on."""
+    return model.source if _of_the_hub(model) else Path(model.source).name
+
+
+def _perplexities(rows: Sequence[dict[str, Any]], protocol: dict[str, Any] | None) -> str:
+    measured = [row for row in rows if row["perplexity"] is not None]
+    if not measured or protocol is None:
+        return "Perplexity was not measured for this export.\n\n"
+    lines = ["| | sparsity | perplexity | 95% interval |", "| --- | --- | --- | --- |"]
+    for row in measured:
+        name = (
+            row["method"] if row["pattern"] in (None, "unstructured") else f"{row['method']} {row['pattern']}"
+        )
+        low, high = row["perplexity_low"], row["perplexity_high"]
+        interval = f"{low:.4g} to {high:.4g}" if low is not None else "one window"
+        lines.append(f"| {name} | {row['sparsity_reached']:.1%} | {row['perplexity']:.4g} | {interval} |")
+    return "\n".join(lines) + (
+        f"\n\nOn the first {protocol['windows']} windows of {protocol['eval_length']} tokens of "
+        f"{protocol['evaluation']}, without overlap, every token but a window's first predicted from those before it. "
+        f"{protocol['device']}, {protocol['dtype']}, torch {protocol['torch']}, "
+        f"transformers {protocol['transformers']}, {protocol['date']}.\n\n"
+    )
+
+
+def _layers(pruning: Pruning) -> str:
+    """Sparsity and output error by kind of layer, over the blocks."""
+    reports = pd.DataFrame([vars(report) | {"sparsity": report.sparsity} for report in pruning.reports])
+    if reports.empty:
+        return ""
+    lines = ["| layers | sparsity | mean output error | largest |", "| --- | --- | --- | --- |"]
+    for kind, group in reports.groupby("kind", sort=False):
+        share = group["pruned"].sum() / group["weights"].sum()
+        lines.append(f"| {kind} | {share:.1%} | {group['error'].mean():.1%} | {group['error'].max():.1%} |")
+    return "\n".join(lines) + (
+        "\n\nOutput error: how far a layer's output moved on a sample of its own calibration inputs, of its norm."
+        + _uncalled(pruning)
+    )
+
+
+def _uncalled(pruning: Pruning) -> str:
+    """The layers that calibration never reached."""
+    if not pruning.uncalled:
+        return ""
+    names = ", ".join(f"`{name}`" for name in pruning.uncalled)
+    return f"\n\nLeft dense and not counted, as the forward never called them: {names}."
+
+
+def _where(kind: str) -> str:
+    """What the names in the example stand for."""
+    folder = "`FOLDER` is the folder with this card"
+    return f"{folder}, `SOURCE` the dense model." if kind == "masks" else f"{folder}."
+
+
+def _limits(pruning: Pruning, kind: str) -> str:
+    common = (
+        "Pruning costs quality: see the table, and measure on your own text before you rely on it. The language and "
+        "subject of the calibration text matter. Whatever the source model gets wrong, this one does, too."
+    )
+    if kind == "masks":
+        changed = (
+            f" `{pruning.recipe.method}` also changed the weights it kept: the masks do not have their new values."
+            if METHODS[pruning.recipe.method].update != "none"
+            else ""
+        )
+        return f"{common} These are masks alone: the dense model's weights are not in here.{changed}"
+    if kind == "packed":
+        return (
+            f"{common} `{PACKED}` holds the weights without their zeros; plain transformers does not read it, "
+            "`wanda_core.load_packed(FOLDER)` does, to the bit."
+        )
+    return (
+        f"{common} The zeros are stored as zeros, so that the folder loads anywhere: it is as large as the dense "
+        "model, and not faster by itself."
+    )

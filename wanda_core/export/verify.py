@@ -1,0 +1,54 @@
+"""An export read back and compared before it appears."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from wanda_core.errors import Refused, check_stop
+from wanda_core.export.kinds import Kind
+from wanda_core.export.masks_file import load_masks
+from wanda_core.export.packed_file import load_packed
+from wanda_core.models.language_model import LanguageModel
+from wanda_core.pruning.result import Pruning
+
+
+def read_back(
+    model: LanguageModel, pruning: Pruning, folder: Path, kind: Kind, stop: threading.Event | None
+) -> None:
+    """Read an export back as its users will, and compare every weight and mask to the bit."""
+    differing = []
+    if kind != "masks":
+        # On a CPU transformers maps the file: its bytes are read when they are compared.
+        written = (
+            load_packed(folder, stop=stop)
+            if kind == "packed"
+            else AutoModelForCausalLM.from_pretrained(folder, dtype=model.network.dtype)
+        )
+        found = written.state_dict()
+        with pruning.applied(model.prunable, stop):
+            wanted = model.network.state_dict()
+            differing += [
+                name for name in wanted.keys() | found.keys() if not _same(wanted, found, name, stop)
+            ]
+    masks = load_masks(folder / "masks.safetensors")
+    differing += [name for name, mask in pruning.masks.items() if (masks[name].bits != mask.bits).any()]
+    check_stop(stop)
+    if differing:
+        raise Refused(f"the export did not come back as it was written ({sorted(differing)[0]}): try again")
+
+
+def _same(
+    wanted: dict[str, Tensor], found: dict[str, Tensor], name: str, stop: threading.Event | None
+) -> bool:
+    check_stop(stop)
+    if name not in wanted or name not in found or wanted[name].dtype != found[name].dtype:
+        return False
+    first, second = (
+        tensor.cpu().contiguous().reshape(-1).view(torch.uint8) for tensor in (wanted[name], found[name])
+    )
+    return torch.equal(first, second)

@@ -1,0 +1,1 @@
+"""Texts written side by side by the dense model and its prunings."""

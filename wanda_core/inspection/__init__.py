@@ -1,0 +1,1 @@
+"""One layer laid open: scores, thresholds, masks and how two methods differ."""

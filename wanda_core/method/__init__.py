@@ -1,0 +1,1 @@
+"""One matrix pruned: scores, patterns, masks and updates; knows no model."""

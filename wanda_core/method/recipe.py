@@ -1,0 +1,110 @@
+"""What to prune and how: the recipe, frozen and serialisable, and the checks on it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from wanda_core.errors import Refused
+from wanda_core.method.methods import GROUPS, method_named
+from wanda_core.method.pattern import Pattern
+
+SCHEDULES = ("layer", "block", "dense")
+
+
+ALLOCATIONS = ("uniform", "owl")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the masks, apart from the weights, the calibration tokens and the machine."""
+
+    method: str = "wanda"
+    """A name in `METHODS`."""
+    sparsity: float | None = None
+    """Share of each comparison group to remove, 0 to 1. None: the pattern's own, else 0.5."""
+    pattern: str = "unstructured"
+    """`unstructured` or N:M. N:M fixes the sparsity."""
+    group: str | None = None
+    """Which weights compete: `output`, `layer` or `input`. None: the method's own. N:M has its own groups."""
+    allocation: str = "uniform"
+    """How much each layer gives: `uniform`, `owl`, or explicit ratios such as `0=0.3,model.layers.1.mlp.down_proj=0.6`:
+    block numbers and layer names, a layer before its block; the rest gives `sparsity`."""
+    schedule: str = "layer"
+    """Which model the statistics come from: `layer`, `block` or `dense`."""
+    seed: int = 0
+    """Seed of what is random in a method; the calibration's seed is its own."""
+
+    def __post_init__(self) -> None:
+        method = method_named(self.method)
+        pattern = Pattern.parse(self.pattern)
+        sparsity = _sparsity(self.sparsity, pattern)
+        object.__setattr__(self, "sparsity", sparsity)
+        if self.group is not None and self.group not in GROUPS:
+            raise Refused(f"--group must be one of {', '.join(GROUPS)}")
+        if self.group is not None and self.group not in method.groups:
+            raise Refused(
+                f"--group {self.group} does not apply to {self.method}, "
+                f"whose weights compete within {', '.join(method.groups)} only"
+            )
+        if pattern.structured and self.group is not None:
+            raise Refused(
+                f"--group does not go with {pattern}: weights compete within every {pattern.among} inputs"
+            )
+        if not pattern.structured and self.group is None:
+            object.__setattr__(self, "group", method.group)
+        parse_allocation(self.allocation)
+        if pattern.structured and self.allocation != "uniform":
+            raise Refused(f"--allocation goes without N:M patterns: {pattern} fixes every layer's sparsity")
+        if self.schedule not in SCHEDULES:
+            raise Refused(f"--schedule must be one of {', '.join(SCHEDULES)}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise Refused("--seed must be a whole number, 0 or more")
+
+    @property
+    def parsed_pattern(self) -> Pattern:
+        return Pattern.parse(self.pattern)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def parse_allocation(text: str) -> dict[str, float]:
+    """Explicit ratios, `NAME=RATIO,...`: NAME is a block's number or a layer's full name, RATIO the share to remove.
+
+    Returns:
+        Sparsity by name; empty for `uniform` and `owl`.
+
+    Raises:
+        Refused: neither one of those words nor such a list.
+    """
+    if text in ALLOCATIONS:
+        return {}
+    advice = "--allocation must be uniform, owl, or NAME=RATIO,... with block numbers or layer names, such as 0=0.3"
+    if not isinstance(text, str):
+        raise Refused(advice)
+    ratios = {}
+    for part in text.split(","):
+        name, equals, number = (piece.strip() for piece in part.partition("="))
+        try:
+            ratio = float(number)
+        except ValueError:
+            raise Refused(advice) from None
+        if not name or not equals or not 0 <= ratio <= 1:
+            raise Refused(advice)
+        if name in ratios:
+            raise Refused(f"--allocation names {name[:80]} twice")
+        ratios[name] = ratio
+    return ratios
+
+
+def _sparsity(value: float | None, pattern: Pattern) -> float:
+    if value is None:
+        return pattern.sparsity if pattern.structured else 0.5
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise Refused("--sparsity must lie between 0 and 1: the share of weights to remove")
+    if pattern.structured and abs(value - pattern.sparsity) > 1e-9:
+        raise Refused(
+            f"--pattern {pattern} fixes the sparsity at {pattern.sparsity:g}; leave --sparsity {value:g} away"
+        )
+    return float(value)

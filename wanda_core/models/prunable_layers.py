@@ -1,0 +1,225 @@
+"""Which linear layers of a model can be pruned, each seen as a matrix (out_features, in_features)."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch._dynamo.eval_frame import OptimizedModule
+from torch.nn.utils import parametrize
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from wanda_core.errors import Refused, check_stop
+from wanda_core.models.experts import PROJECTIONS, why_not_experts
+
+ROUTERS = {"gate", "router", "shared_expert_gate", "modality_router"}
+"""Last part of the names of layers that choose experts: a few weights that steer all others, never pruned."""
+
+
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One prunable linear layer. Its dense weight is read by everybody and written by nobody."""
+
+    name: str
+    """Full name in the model, such as `model.layers.0.self_attn.q_proj`."""
+    block: int
+    kind: str
+    """Name inside its block, such as `self_attn.q_proj`; the same for all experts of a block."""
+    module: nn.Module
+    stored: Tensor
+    """The dense weight in the module's own layout."""
+    transposed: bool
+    """The module stores (in, out): GPT-2's Conv1D."""
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        """What the module computes with."""
+        return self.module.weight
+
+    @property
+    def weight(self) -> Tensor:
+        """The dense weight, (out_features, in_features); a view."""
+        return self.stored.t() if self.transposed else self.stored
+
+    def point_at(self, weight: Tensor) -> None:
+        """Let the module compute with `weight` (out_features, in_features) until `restore`."""
+        self.parameter.data = weight.t().contiguous() if self.transposed else weight
+
+    def restore(self) -> None:
+        """Let the module compute with its dense weight again."""
+        self.parameter.data = self.stored
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertLayer(Layer):
+    """One matrix of one expert: a slice of a parameter that holds all experts of the module."""
+
+    projection: str
+    """Name of the parameter, `gate_up_proj` or `down_proj`."""
+    expert: int
+    whole: Tensor
+    """The dense parameter, (experts, out_features, in_features); `stored` is a slice of it."""
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        return getattr(self.module, self.projection)
+
+    def point_at(self, weight: Tensor) -> None:
+        """Let the module compute with `weight` for this expert, on a copy of the parameter, until `restore`."""
+        if self.parameter.data_ptr() == self.whole.data_ptr():
+            self.parameter.data = self.whole.clone()
+        self.parameter.data[self.expert] = weight
+
+    def restore(self) -> None:
+        """Let the module compute with the dense weights of all its experts again."""
+        self.parameter.data = self.whole
+
+
+@dataclass(frozen=True, eq=False)
+class PrunableModel:
+    """A causal language model taken apart as far as pruning needs."""
+
+    decoder: nn.Module
+    """The text decoder: called with `input_ids`, it runs every block and not the output head."""
+    blocks: tuple[nn.Module, ...]
+    layers: tuple[Layer, ...]
+    """In the order in which the model defines them."""
+
+    def restore(self) -> None:
+        for layer in self.layers:
+            layer.restore()
+
+    @contextmanager
+    def stoppable(self, stop: threading.Event | None) -> Iterator[None]:
+        """Let every forward inside the `with` end with `Stopped` at its next block once `stop` is set."""
+
+        def check(*_: object) -> None:
+            check_stop(stop)
+
+        hooks = [block.register_forward_pre_hook(check) for block in self.blocks]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def find_prunable_layers(network: PreTrainedModel) -> PrunableModel:
+    """Find the decoder blocks and their prunable layers.
+
+    Raises:
+        Refused: the model is quantised, adapted, compiled or offloaded, shares a weight between modules, or is built
+            in a way that cannot be pruned layer by layer. The message names the module and the reason.
+    """
+    if getattr(network, "is_quantized", False) or getattr(network.config, "quantization_config", None):
+        raise Refused(
+            "the model is quantised: load it with unquantised weights, pruning needs the real values"
+        )
+    for name, module in network.named_modules():
+        if isinstance(module, OptimizedModule) or module._compiled_call_impl is not None:
+            raise Refused(f"{name or 'the model'} is compiled: prune the model first, then compile it")
+    decoder = network.get_decoder()
+    lists = [m for m in decoder.modules() if isinstance(m, nn.ModuleList) and len(m)]
+    if not lists:
+        raise Refused(f"{type(network).__name__} has no list of decoder blocks")
+    blocks = max(lists, key=lambda blocks: sum(p.numel() for p in blocks.parameters()))
+    names = {module: name for name, module in network.named_modules()}
+    layers = tuple(
+        layer for index, block in enumerate(blocks) for layer in _layers_of_block(index, block, names[block])
+    )
+    if not layers:
+        raise Refused(f"no prunable linear layer in the blocks of {type(network).__name__}")
+    _refuse_shared(network, layers)
+    return PrunableModel(decoder, tuple(blocks), layers)
+
+
+def _layers_of_block(index: int, block: nn.Module, prefix: str) -> list[Layer]:
+    layers = []
+    for kind, module in block.named_modules():
+        name = f"{prefix}.{kind}"
+        if hasattr(module, "base_layer"):
+            raise Refused(f"{name} is adapted (LoRA or the like): merge the adapter into the weights first")
+        if any(p.dim() == 3 for p in module.parameters(recurse=False)) and "conv" not in name:
+            layers += _layers_of_experts(index, module, prefix, kind)
+        if kind.rsplit(".", 1)[-1] in ROUTERS or not isinstance(module, nn.Linear | Conv1D):
+            continue
+        _refuse_unsound(name, module)
+        layers.append(Layer(name, index, kind, module, module.weight.data, isinstance(module, Conv1D)))
+    return layers
+
+
+def _layers_of_experts(index: int, module: nn.Module, prefix: str, kind: str) -> list[Layer]:
+    """Every expert's two matrices: all of the first projection, then all of the second, as the forward goes."""
+    name = f"{prefix}.{kind}"
+    if reason := why_not_experts(module):
+        raise Refused(f"{name} ({type(module).__name__}) cannot be pruned: {reason}")
+    layers: list[Layer] = []
+    for projection in PROJECTIONS:
+        whole = getattr(module, projection).data
+        _refuse_values(f"{name}.{projection}", getattr(module, projection))
+        layers += [
+            ExpertLayer(
+                name=f"{name}.{expert}.{projection}",
+                block=index,
+                kind=f"{kind}.{projection}",
+                module=module,
+                stored=whole[expert],
+                transposed=False,
+                projection=projection,
+                expert=expert,
+                whole=whole,
+            )
+            for expert in range(len(whole))
+        ]
+    return layers
+
+
+def _refuse_unsound(name: str, module: nn.Module) -> None:
+    """Refuse a linear layer whose weight is not simply its matrix, here, in floating point."""
+    kind = type(module)
+    if parametrize.is_parametrized(module):
+        raise Refused(f"{name} is parametrised: remove the parametrisation first")
+    if kind not in (nn.Linear, Conv1D) and not kind.__module__.startswith("transformers.models."):
+        raise Refused(
+            f"{name} is a {kind.__name__}: quantised or adapted layers cannot be pruned, load plain weights"
+        )
+    _refuse_values(name, module.weight)
+
+
+def _refuse_values(name: str, weight: Tensor) -> None:
+    if type(weight.data) is not Tensor:
+        kind = type(weight.data).__name__
+        raise Refused(
+            f"{name} holds {kind} weights: quantised or wrapped weights cannot be pruned, load plain ones"
+        )
+    if weight.is_meta:
+        raise Refused(
+            f"the weights of {name} are not on the device (offloaded): use a larger device or --device cpu"
+        )
+    if weight.dtype not in FLOATS:
+        raise Refused(f"{name} holds {weight.dtype} weights: float32, bfloat16 or float16 needed")
+
+
+def _refuse_shared(network: PreTrainedModel, layers: tuple[Layer, ...]) -> None:
+    """Pruning a weight that two modules use would change the other one unseen."""
+    owners = Counter(
+        p.data_ptr() for module in network.modules() for p in module._parameters.values() if p is not None
+    )
+    for layer in layers:
+        if owners[layer.parameter.data_ptr()] > 1:
+            raise Refused(
+                f"the weight of {layer.name} is shared with another module: it cannot be pruned alone"
+            )
+
+
+take_apart = find_prunable_layers
+"""The name that cards of exported models use."""

@@ -1,0 +1,1 @@
+"""A whole model pruned inside one forward pass."""

@@ -1,0 +1,73 @@
+"""How much each layer gives: the same everywhere, by its outliers (OWL), or as the recipe says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from wanda_core.errors import Refused
+from wanda_core.models.prunable_layers import Layer, PrunableModel
+
+OUTLIER = 5.0
+"""OWL's M: a weight is an outlier where its Wanda score is above M times the mean of its block."""
+
+
+SPREAD = 0.08
+"""OWL's lambda: densities of the blocks span twice this much."""
+
+
+def explicit(prunable: PrunableModel, ratios: Mapping[str, float], sparsity: float) -> dict[Layer, float]:
+    """Sparsity of every layer: its own ratio, else its block's, else `sparsity`.
+
+    Raises:
+        Refused: a name that is neither a block nor a prunable layer of this model.
+    """
+    known = {str(layer.block) for layer in prunable.layers} | {layer.name for layer in prunable.layers}
+    for name in ratios:
+        if name not in known:
+            raise Refused(
+                f"--allocation: no block or prunable layer `{name[:80]}`; blocks are 0 to {len(prunable.blocks) - 1}, "
+                f"layers are named like {prunable.layers[0].name}"
+            )
+    return {
+        layer: ratios.get(layer.name, ratios.get(str(layer.block), sparsity)) for layer in prunable.layers
+    }
+
+
+def owl(prunable: PrunableModel, norms: Mapping[Layer, Tensor], sparsity: float) -> dict[Layer, float]:
+    """Outlier-weighed sparsities (Yin et al., arXiv 2310.05175): a block with more outliers keeps more.
+
+    Args:
+        norms: for each layer the L2 norms of its input features (in_features,), of the dense model; a layer without
+            them gives no outliers.
+        sparsity: mean over the blocks.
+    """
+    blocks = [[layer for layer in prunable.layers if layer.block == i] for i in range(len(prunable.blocks))]
+    shares = [outlier_share([layer for layer in block if layer in norms], norms) for block in blocks]
+    densities = owl_densities(torch.tensor(shares, dtype=torch.float64), 1 - sparsity)
+    return {layer: 1 - densities[layer.block].item() for layer in prunable.layers}
+
+
+def outlier_share(layers: list[Layer], norms: Mapping[Layer, Tensor]) -> float:
+    """Share of a block's weights whose Wanda score is above `OUTLIER` times the block's mean score."""
+    weights = sum(layer.weight.numel() for layer in layers)
+    if not weights:
+        return 0.0
+    total = sum((layer.weight.float().abs() @ norms[layer]).double().sum().item() for layer in layers)
+    threshold = OUTLIER * total / weights
+    above = sum(
+        int((layer.weight.float().abs() * norms[layer] > threshold).count_nonzero()) for layer in layers
+    )
+    return above / weights
+
+
+def owl_densities(shares: Tensor, density: float) -> Tensor:
+    """Densities of the blocks, float64 (blocks,): the shares stretched to a span of `2 * SPREAD` about the mean
+    `density`, within 0 and 1. Where all shares are the same, so are the densities."""
+    span = shares.max() - shares.min()
+    if span == 0:
+        return torch.full_like(shares, density)
+    stretched = shares * (2 * SPREAD / span)
+    return (stretched - stretched.mean() + density).clamp_(0, 1)

@@ -1,0 +1,113 @@
+"""Decide one layer: score it, choose what goes, correct what stays, and write it down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from wanda_core.errors import Refused
+from wanda_core.method.admm import AdmmFactor, admm
+from wanda_core.method.input_statistics import InputStatistics
+from wanda_core.method.masks import choose
+from wanda_core.method.methods import METHODS
+from wanda_core.method.output_error import relative_output_error
+from wanda_core.method.packed_mask import PackedMask
+from wanda_core.method.scores import scores_of
+from wanda_core.method.sparsegpt import SparseGptFactor, sparsegpt
+from wanda_core.models.prunable_layers import Layer
+from wanda_core.pruning.result import LayerReport, Pruning, pruned_weight
+
+NO_TOKEN = "no calibration token was routed to this expert: pruned by magnitude within output rows"
+
+
+class LayerPruner:
+    """Decides one layer after the other by the result's recipe, and writes masks, values and reports into the result.
+
+    Args:
+        sparsities: share to remove of each layer; N:M patterns have their own.
+    """
+
+    def __init__(self, result: Pruning, sparsities: Mapping[Layer, float]) -> None:
+        self.result = result
+        self.recipe = result.recipe
+        self.method = METHODS[self.recipe.method]
+        self.sparsities = sparsities
+        self.error_seconds = 0.0
+        self._factor: tuple[InputStatistics | None, SparseGptFactor | AdmmFactor | None] = (None, None)
+
+    def __call__(self, layer: Layer, statistics: InputStatistics) -> Tensor:
+        """The weight (out_features, in_features) to go on with, in the layer's dtype.
+
+        Args:
+            statistics: of the layer's whole input; without a token where it is an expert that was never chosen.
+
+        Raises:
+            Refused: the weights or inputs hold NaN or infinite values, or the input cannot be factorised.
+        """
+        start = perf_counter()
+        mask, values, note = self._choose(layer, statistics)
+        if values is None:
+            weight = pruned_weight(layer, mask)
+        else:
+            weight = values.to(layer.stored.dtype).contiguous()
+            if not torch.isfinite(weight).all():
+                raise Refused(
+                    f"{self.method.name} gives NaN or infinite weights in {layer.name}: try --method wanda"
+                )
+            self.result.changed.put(layer.name, weight[mask])
+        packed = PackedMask.pack(mask)
+        self.result.masks[layer.name] = packed
+        decided = perf_counter()
+        error = relative_output_error(layer.weight, weight, statistics.sample())
+        self.error_seconds += perf_counter() - decided
+        self.result.reports.append(
+            LayerReport(
+                name=layer.name,
+                block=layer.block,
+                kind=layer.kind,
+                weights=mask.numel(),
+                pruned=mask.numel() - int(mask.count_nonzero()),
+                error=error,
+                seconds=decided - start,
+                note=note,
+            )
+        )
+        return weight
+
+    def _choose(self, layer: Layer, statistics: InputStatistics) -> tuple[Tensor, Tensor | None, str]:
+        """The mask, the new weight where the method changes it (both (out, in)), and what the report must say."""
+        # A sum is NaN or infinite as soon as one of its terms is.
+        if not torch.isfinite(layer.weight.sum(dtype=torch.float32)):
+            raise Refused(f"the weights of {layer.name} hold NaN or infinite values")
+        norms = statistics.norms()
+        self.result.norms[layer.name] = norms.cpu()
+        if not torch.isfinite(norms).all():
+            raise Refused(f"the input of {layer.name} holds NaN or infinite values: try --dtype float32")
+        if self.method.needs_inputs and statistics.tokens == 0:
+            return self._mask(layer, "magnitude", norms, "output"), None, NO_TOKEN
+        if self.method.update == "none":
+            return self._mask(layer, self.method.score, norms, self.recipe.group), None, ""
+        factor = self._factor_of(layer, statistics)
+        if self.method.update == "sparsegpt":
+            values, mask = sparsegpt(layer.weight, factor, self.sparsities[layer], self.recipe.parsed_pattern)
+        else:
+            mask = self._mask(layer, self.method.score, norms, self.recipe.group)
+            values = admm(layer.weight, factor, mask)
+        return mask, values, factor.note
+
+    def _mask(self, layer: Layer, score: str, norms: Tensor, group: str | None) -> Tensor:
+        scores = scores_of(score, layer.name, layer.weight.float(), norms, self.recipe.seed)
+        return choose(scores, self.recipe.parsed_pattern, self.sparsities[layer], group)
+
+    def _factor_of(self, layer: Layer, statistics: InputStatistics) -> SparseGptFactor | AdmmFactor:
+        """Computed once for layers that share their input, which come one after the other."""
+        if self._factor[0] is not statistics:
+            kind = SparseGptFactor if self.method.update == "sparsegpt" else AdmmFactor
+            try:
+                self._factor = (statistics, kind.of(statistics.gram()))
+            except Refused as error:
+                raise Refused(f"{layer.name}: {error}") from None
+        return self._factor[1]

@@ -1,0 +1,266 @@
+"""Parked forwards: the ordinary forward of the model, held up where a decision is due.
+
+Every micro-batch runs the model's own forward in a greenlet. A hook on every prunable layer adds the layer's input to
+its statistics and parks the greenlet. Once all micro-batches are parked at the same layer its statistics are complete:
+the layer is decided once, and each micro-batch goes on through the pruned layer. No block's arguments are copied or
+known, so every architecture's masks, positions and shared keys simply work. The schedules are places to park.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import torch
+from greenlet import GreenletExit, getcurrent, greenlet
+from torch import Tensor, nn
+from torch.nn import functional
+
+from wanda_core.errors import Refused, check_stop
+from wanda_core.method.input_statistics import InputStatistics
+from wanda_core.models.experts import forward as experts_forward
+from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel
+
+Decide = Callable[[Layer, InputStatistics], Tensor]
+"""Given a layer and its finished statistics, the weight (out_features, in_features) to go on with."""
+
+
+OnProgress = Callable[[float, str], None]
+"""Called with the share of the work that is done, 0 to 1, and the name of the layer just reached."""
+
+
+OTHER_WAY = (
+    "the forward takes another way for other texts: its layers cannot be decided for all texts together"
+)
+
+
+class ParkedForward:
+    """One pass of calibration tokens through a model, deciding each layer on the way.
+
+    Args:
+        prunable: the model; its dense weights are never written and are back in place however the walk ends.
+        tokens: int64 (samples, length), on the decoder's device.
+        decide: called once for each layer.
+        micro_batch: windows in one forward.
+        schedule: `layer`, `block` or `dense`.
+        gram: gather Gram matrices, too.
+        stop: when set, the walk ends with `Stopped` before the next layer call.
+    """
+
+    def __init__(
+        self,
+        prunable: PrunableModel,
+        tokens: Tensor,
+        decide: Decide,
+        *,
+        micro_batch: int,
+        schedule: str,
+        gram: bool = False,
+        on_progress: OnProgress | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.prunable = prunable
+        self.batches = tokens.split(micro_batch)
+        self.length = tokens.shape[1]
+        self.decide = decide
+        self.schedule = schedule
+        self.gram = gram
+        self.on_progress = on_progress
+        self.stop = stop
+        self.statistics_seconds = 0.0
+        self._gathering = schedule != "block"
+        self._statistics: dict[Layer, InputStatistics] = {}
+        self._latest: weakref.WeakKeyDictionary[greenlet, _Seen] = weakref.WeakKeyDictionary()
+        self._shares: dict[Layer, bool] = {}
+        self._calls: dict[Layer, int] = dict.fromkeys(prunable.layers, 0)
+        self._passes = 0
+
+    @property
+    def uncalled(self) -> list[str]:
+        """Layers that the forward never called."""
+        return [layer.name for layer, calls in self._calls.items() if calls == 0]
+
+    @torch.no_grad()
+    def run(self) -> None:
+        """ParkedForward once through the model.
+
+        Raises:
+            Refused: a layer is called twice in one forward, or the micro-batches take different ways.
+            Stopped: `stop` was set.
+        """
+        experts: dict[nn.Module, list[ExpertLayer]] = {}
+        hooks = []
+        for layer in self.prunable.layers:
+            if isinstance(layer, ExpertLayer):
+                experts.setdefault(layer.module, []).append(layer)
+            else:
+                hooks += self._watch_layer(layer)
+        hooks += [self._open_experts(module, layers) for module, layers in experts.items()]
+        if self.schedule == "block":
+            hooks += [
+                h for index, block in enumerate(self.prunable.blocks) for h in self._watch_block(index, block)
+            ]
+        try:
+            if self.schedule == "dense":
+                for batch in self.batches:
+                    self._forward(batch)
+                for layer in list(self._statistics):
+                    check_stop(self.stop)
+                    self._decided(layer)
+            else:
+                self._run_parked()
+        finally:
+            for hook in hooks:
+                hook.remove()
+            self.prunable.restore()
+
+    def _forward(self, batch: Tensor) -> None:
+        self.prunable.decoder(input_ids=batch, use_cache=False)
+
+    def _run_parked(self) -> None:
+        """Resume every micro-batch in turn, decide where all of them wait, until all have come through."""
+        forwards = [greenlet(self._forward) for _ in self.batches]
+        try:
+            places = [forward.switch(batch) for forward, batch in zip(forwards, self.batches, strict=True)]
+            while not all(forward.dead for forward in forwards):
+                if any(place != places[0] for place in places):
+                    raise Refused(OTHER_WAY)
+                weights = {layer: self._decided(layer) for layer in places[0]}
+                places = [forward.switch(weights) for forward in forwards]
+                del weights
+        finally:
+            for forward in forwards:
+                if forward and not forward.dead:
+                    forward.throw(GreenletExit)
+
+    def _decided(self, layer: Layer) -> Tensor:
+        """Decide a layer whose statistics are complete."""
+        if self._calls[layer] != len(self.batches):
+            raise Refused(f"{layer.name} is called for some texts only: it cannot be pruned by its input")
+        return self.decide(layer, self._statistics.pop(layer))
+
+    def _watch_layer(self, layer: Layer) -> list[Any]:
+        parks = self.schedule == "layer"
+
+        def before(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            self._arrive(layer, args[0] if args else kwargs["input"])
+            if parks:
+                layer.point_at(_park((layer,))[layer])
+
+        hooks = [layer.module.register_forward_pre_hook(before, with_kwargs=True)]
+        if parks:
+            hooks.append(layer.module.register_forward_hook(lambda *_: layer.restore()))
+        return hooks
+
+    def _open_experts(self, module: nn.Module, layers: list[ExpertLayer]) -> Any:
+        """Let an experts module compute expert by expert, and park once for all matrices of a projection."""
+
+        def project(projection: str, inputs: dict[int, Tensor]) -> dict[int, Tensor]:
+            matrices = {layer.expert: layer for layer in layers if layer.projection == projection}
+            for expert, layer in matrices.items():
+                # An expert without a token counts as called, with no rows.
+                width = layer.stored.shape[1]
+                self._arrive(layer, inputs.get(expert, layer.stored.new_empty(0, width)))
+            parameter = getattr(module, projection)
+            weights = {expert: parameter[expert] for expert in inputs}
+            if self.schedule == "layer":
+                decided = _park(tuple(matrices.values()))
+                weights = {expert: decided[matrices[expert]] for expert in inputs}
+            return {expert: functional.linear(rows, weights[expert]) for expert, rows in inputs.items()}
+
+        def forward(hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+            return experts_forward(module, hidden_states, top_k_index, top_k_weights, project)
+
+        return _Replaced(module, forward)
+
+    def _arrive(self, layer: Layer, inputs: Tensor) -> None:
+        """A micro-batch has come to a layer: take up its input."""
+        check_stop(self.stop)
+        self._passes += 1
+        if self._gathering:
+            self._gather(layer, inputs)
+        if self.on_progress:
+            twice = 2 if self.schedule == "block" else 1
+            total = twice * len(self.batches) * len(self.prunable.layers)
+            self.on_progress(self._passes / total, layer.name)
+
+    def _watch_block(self, index: int, block: nn.Module) -> list[Any]:
+        layers = tuple(layer for layer in self.prunable.layers if layer.block == index)
+
+        def before(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+            versions = [tensor._version for tensor in tensors]
+            self._gathering = True
+            module.forward(*args, **kwargs)
+            self._gathering = False
+            if versions != [tensor._version for tensor in tensors]:
+                raise Refused(
+                    f"block {index} changes its own input, so it cannot run twice: use --schedule layer"
+                )
+            called = tuple(layer for layer in layers if layer in self._statistics)
+            for layer, weight in _park(called).items():
+                layer.point_at(weight)
+
+        def after(*_: Any) -> None:
+            for layer in layers:
+                layer.restore()
+
+        return [block.register_forward_pre_hook(before, with_kwargs=True), block.register_forward_hook(after)]
+
+    def _gather(self, layer: Layer, inputs: Tensor) -> None:
+        start = perf_counter()
+        self._calls[layer] += 1
+        if self._calls[layer] > len(self.batches):
+            raise Refused(
+                f"{layer.name} is called more than once in a forward: it cannot be pruned by its input"
+            )
+        seen = self._latest.get(getcurrent())
+        shared = seen.statistics if seen and seen.is_of(inputs) else None
+        statistics = self._statistics.get(layer)
+        if statistics is None:
+            statistics = shared or InputStatistics(inputs.shape[-1], inputs.device, self.length, self.gram)
+            self._statistics[layer] = statistics
+            self._shares[layer] = shared is not None
+        if self._shares[layer] != (shared is not None) or (shared is not None and shared is not statistics):
+            raise Refused(OTHER_WAY)
+        if shared is None:
+            statistics.add(inputs)
+        if not inputs.is_inference():
+            self._latest[getcurrent()] = _Seen(weakref.ref(inputs), inputs._version, statistics)
+        self.statistics_seconds += perf_counter() - start
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The input that a micro-batch was last seen with. Layers that read the very same one share its statistics, as
+    query, key and value do."""
+
+    inputs: weakref.ref[Tensor]
+    version: int
+    statistics: InputStatistics
+
+    def is_of(self, inputs: Tensor) -> bool:
+        return self.inputs() is inputs and self.version == inputs._version  # not written to since
+
+
+class _Replaced:
+    """A module's forward, replaced until `remove`."""
+
+    def __init__(self, module: nn.Module, forward: Callable[..., Tensor]) -> None:
+        self._module = module
+        self._before = vars(module).get("forward")
+        module.forward = forward
+
+    def remove(self) -> None:
+        del self._module.forward
+        if self._before is not None:
+            self._module.forward = self._before
+
+
+def _park(layers: tuple[Layer, ...]) -> dict[Layer, Tensor]:
+    """Wait until these layers are decided; called from inside a forward's greenlet."""
+    return getcurrent().parent.switch(layers)

@@ -1,0 +1,135 @@
+"""Prune a model by a recipe: the walk and the method brought together."""
+
+from __future__ import annotations
+
+import threading
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from wanda_core.errors import Refused, check_stop
+from wanda_core.method.input_statistics import SAMPLE_ROWS, SAMPLE_ROWS_PER_WINDOW
+from wanda_core.method.masks import check_divides
+from wanda_core.method.methods import METHODS
+from wanda_core.method.recipe import Recipe, parse_allocation
+from wanda_core.models.prunable_layers import PrunableModel
+from wanda_core.pruning import allocation
+from wanda_core.pruning.conditions import conditions, default_micro_batch
+from wanda_core.pruning.decide_layer import LayerPruner
+from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statistics
+from wanda_core.pruning.memory_needed import refuse_if_too_large
+from wanda_core.pruning.parked_forward import OnProgress, ParkedForward
+from wanda_core.pruning.result import Pruning
+from wanda_core.texts.windows import check_windows
+
+
+def prune(
+    prunable: PrunableModel,
+    tokens: Tensor,
+    recipe: Recipe,
+    *,
+    micro_batch: int | None = None,
+    gathered: DenseStatistics | None = None,
+    on_progress: OnProgress | None = None,
+    stop: threading.Event | None = None,
+) -> Pruning:
+    """Decide the mask of every layer. The model itself is unchanged afterwards; see `Pruning.applied`.
+
+    Args:
+        prunable: the model, from `find_prunable_layers`.
+        tokens: calibration windows, int64 (samples, length). A method that does not look at the inputs runs only the
+            few windows that the report's output error is measured on.
+        micro_batch: windows in one forward; None: `default_micro_batch`.
+        gathered: the dense model's statistics on the same tokens, for recipes with schedule `dense`: no forward runs.
+        on_progress: called with the share done and the layer's name.
+        stop: set it from another thread to end with `Stopped`.
+
+    Raises:
+        Refused: the recipe does not fit the model, the memory does not suffice, or weights or inputs hold NaN.
+        Stopped: `stop` was set.
+    """
+    _check(prunable, tokens, recipe)
+    method = METHODS[recipe.method]
+    owl = recipe.allocation == "owl"
+    if not method.needs_inputs and not owl:
+        tokens = tokens[: -(-SAMPLE_ROWS // SAMPLE_ROWS_PER_WINDOW)]
+    device = prunable.layers[0].stored.device
+    samples, length = tokens.shape
+    micro_batch = min(samples, micro_batch or default_micro_batch(length, device))
+    if gathered is None:
+        refuse_if_too_large(prunable, samples, length, micro_batch, recipe.schedule, method.needs_gram)
+    tokens = tokens.to(device)
+
+    start = perf_counter()
+    result = Pruning(recipe, conditions=conditions(prunable, micro_batch))
+    try:
+        if owl:
+            if gathered is None:
+                # The walk for the outliers is the first half of the work.
+                outliers = collect_statistics(
+                    prunable,
+                    tokens,
+                    micro_batch=micro_batch,
+                    on_progress=_part(on_progress, 0, 0.5),
+                    stop=stop,
+                )
+                on_progress = _part(on_progress, 0.5, 0.5)
+            norms = {layer: s.norms() for layer, s in (gathered or outliers).statistics.items()}
+            sparsities = allocation.owl(prunable, norms, recipe.sparsity)
+        else:
+            sparsities = allocation.explicit(prunable, parse_allocation(recipe.allocation), recipe.sparsity)
+        decision = LayerPruner(result, sparsities)
+        if gathered is None:
+            walk = ParkedForward(
+                prunable,
+                tokens,
+                decision,
+                micro_batch=micro_batch,
+                schedule=recipe.schedule,
+                gram=method.needs_gram,
+                on_progress=on_progress,
+                stop=stop,
+            )
+            walk.run()
+            result.uncalled, spent, before = walk.uncalled, walk.statistics_seconds, 0.0
+        else:
+            _decide_all(gathered, decision, on_progress, stop)
+            result.uncalled, spent, before = gathered.uncalled, gathered.seconds, gathered.seconds
+    except torch.OutOfMemoryError as error:
+        raise Refused(
+            f"out of memory on {device} while pruning: take fewer --samples, a smaller --length or --schedule block"
+        ) from error
+    result.seconds = {
+        "total": before + perf_counter() - start,
+        "statistics": spent,
+        "decisions": sum(report.seconds for report in result.reports),
+        "errors": decision.error_seconds,
+    }
+    return result
+
+
+def _decide_all(
+    gathered: DenseStatistics,
+    decision: LayerPruner,
+    on_progress: OnProgress | None,
+    stop: threading.Event | None,
+) -> None:
+    for done, (layer, statistics) in enumerate(gathered.statistics.items(), start=1):
+        check_stop(stop)
+        decision(layer, statistics)
+        if on_progress:
+            on_progress(done / len(gathered.statistics), layer.name)
+
+
+def _part(on_progress: OnProgress | None, before: float, share: float) -> OnProgress | None:
+    """Progress of a part of the work that starts when `before` of it is done."""
+    return on_progress and (lambda done, where: on_progress(before + share * done, where))
+
+
+def _check(prunable: PrunableModel, tokens: Tensor, recipe: Recipe) -> None:
+    """Refuse what can be known to fail before the first forward."""
+    check_windows("calibration", tokens, prunable.decoder)
+    allocation.explicit(prunable, parse_allocation(recipe.allocation), recipe.sparsity)
+    for layer in prunable.layers:
+        check_divides(recipe.parsed_pattern, layer.name, layer.weight.shape[1])

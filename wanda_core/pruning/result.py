@@ -1,0 +1,102 @@
+"""The result of pruning a model: per layer a bit-packed mask and a report, applied to the dense model and taken off."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wanda_core.errors import check_stop
+from wanda_core.method.packed_mask import PackedMask
+from wanda_core.method.recipe import Recipe
+from wanda_core.models.prunable_layers import Layer, PrunableModel
+from wanda_core.pruning.updated_weights import ChangedValues
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What pruning did to one layer."""
+
+    name: str
+    block: int
+    kind: str
+    weights: int
+    pruned: int
+    error: float
+    """Relative output error `||X (W - W')^T|| / ||X W^T||` on a sample of the layer's own inputs; 0 is no change."""
+    seconds: float
+    """Time to score, choose, correct and pack, without the forward."""
+    note: str = ""
+    """What did not go as the method has it, such as a factorisation that was repeated; else empty."""
+
+    @property
+    def sparsity(self) -> float:
+        return self.pruned / self.weights
+
+
+@dataclass
+class Pruning:
+    """Masks for every pruned layer of one model, and what is known about how they came about."""
+
+    recipe: Recipe
+    masks: dict[str, PackedMask] = field(default_factory=dict)
+    changed: ChangedValues = field(default_factory=ChangedValues)
+    """The kept weights' new values, of the layers whose weights the method changed."""
+    norms: dict[str, Tensor] = field(default_factory=dict)
+    """L2 norms of every layer's input features (in_features,), float32, on the CPU: what its scores were made of."""
+    reports: list[LayerReport] = field(default_factory=list)
+    uncalled: list[str] = field(default_factory=list)
+    """Linear layers that the forward never called: left dense, not counted in the sparsity."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time of the whole run (`total`) and of its parts (`statistics`, `decisions`, `errors`)."""
+    conditions: dict[str, Any] = field(default_factory=dict)
+    """What else the masks depend on: device, dtype, micro-batch, threads, versions."""
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the weights of the pruned layers that the masks remove."""
+        return sum(r.pruned for r in self.reports) / sum(r.weights for r in self.reports)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that masks, norms and changed values take, without those on disk (`changed.disk_bytes`)."""
+        masks = sum(mask.bits.nbytes for mask in self.masks.values())
+        return masks + sum(norms.nbytes for norms in self.norms.values()) + self.changed.memory_bytes
+
+    def weight(self, layer: Layer) -> Tensor:
+        """The pruned weight (out_features, in_features), in the layer's dtype: zero where pruned, kept values bit for
+        bit the dense ones, or the method's own where it changes them."""
+        mask = self.masks[layer.name].unpack().to(layer.stored.device)
+        if layer.name not in self.changed:
+            return pruned_weight(layer, mask)
+        weight = torch.zeros(mask.shape, dtype=layer.stored.dtype, device=layer.stored.device)
+        return weight.masked_scatter_(mask, self.changed.get(layer.name).to(layer.stored.device))
+
+    @contextmanager
+    def applied(self, prunable: PrunableModel, stop: threading.Event | None = None) -> Iterator[None]:
+        """Let the model compute with the pruned weights inside the `with`, with the dense ones after it.
+
+        Raises:
+            Stopped: `stop` was set while the weights were unpacked, seconds for a large model.
+        """
+        try:
+            for layer in prunable.layers:
+                check_stop(stop)
+                if layer.name in self.masks:
+                    layer.point_at(self.weight(layer))
+            yield
+        finally:
+            prunable.restore()
+
+
+def pruned_weight(layer: Layer, mask: Tensor) -> Tensor:
+    """The layer's weight with zeros where `mask` (out_features, in_features) is False, contiguous."""
+    weight = layer.weight
+    # As whole numbers, so that kept values stay bit for bit; ten times faster than filling under a mask.
+    bits = weight.view(torch.int32 if weight.element_size() == 4 else torch.int16)
+    return (bits * mask.to(weight.device)).view(weight.dtype).contiguous()

@@ -1,0 +1,1 @@
+"""Packed weights, and how fast they are on this machine."""

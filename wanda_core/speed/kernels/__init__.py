@@ -1,0 +1,1 @@
+"""Products over packed weights, on CPUs and on CUDA."""

@@ -1,0 +1,200 @@
+"""How fast products with pruned weights are on this machine, by the shapes of a model's layers: dense and packed."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wanda_core.machine import machine
+from wanda_core.method.masks import structured_mask, unstructured_mask
+from wanda_core.models.language_model import LanguageModel
+from wanda_core.models.prunable_layers import ExpertLayer, PrunableModel
+from wanda_core.speed.kernels import cuda
+from wanda_core.speed.kernels.formats import Masked, TwoFour
+from wanda_core.speed.packed_model import why_not_on_cpu
+from wanda_core.speed.timing import (
+    ROUNDS,
+    OnProgress,
+    Row,
+    fill_in_ratios,
+    interleaved,
+    new_row,
+    timing,
+)
+
+COLD_BYTES = 96 * 2**20
+"""Copies of a small weight are used in turn until they are as large as this: within a model, too, a layer's weight
+comes from memory, not from the processor's cache."""
+
+
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
+"""Error of a product that is let through to timing, as a share of sum |w||x|."""
+
+
+def shapes_of(prunable: PrunableModel) -> dict[tuple[int, int], int]:
+    """The distinct shapes (out_features, in_features) of a model's linear layers, and how many there are of each."""
+    return dict(
+        Counter(tuple(layer.weight.shape) for layer in prunable.layers if not isinstance(layer, ExpertLayer))
+    )
+
+
+def measure_shapes(
+    shapes: Mapping[tuple[int, int], int],
+    tokens: Sequence[int],
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    on_row: Callable[[Row], None] | None = None,
+    on_progress: OnProgress | None = None,
+    stop: threading.Event | None = None,
+) -> list[Row]:
+    """Time the product of every shape at every number of tokens: dense, and packed by every kernel of the device.
+
+    Random weights, half of them zero; every kernel's product is checked against the masked dense one before it is
+    timed. Rounds are interleaved: each kernel runs once in every round.
+
+    Returns:
+        Rows of `COLUMNS`, `dense` first at every point; a kernel that does not take a point says why in `error`.
+
+    Raises:
+        Stopped: `stop` was set.
+    """
+    rows = []
+    points = [(shape, count) for shape in shapes for count in tokens]
+    for done, (shape, count) in enumerate(points):
+        name = f"{shape[0]}x{shape[1]}"
+        if on_progress:
+            on_progress(done / len(points), f"{name}, {count} token{'s' * (count > 1)}")
+        for row in _measure_point(shape, count, device, dtype, stop):
+            rows.append(new_row(part="layer", shape=name, layers=shapes[shape], tokens=count) | row)
+            if on_row:
+                on_row(rows[-1])
+    return rows
+
+
+def _measure_point(
+    shape: tuple[int, int],
+    tokens: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    stop: threading.Event | None,
+) -> list[Row]:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(shape, generator=generator).to(dtype)
+    inputs = torch.randn(tokens, shape[1], generator=generator).to(dtype).to(device)
+    contenders, missing = _contenders(weight, device, tokens)
+    copies = max(1, min(64, COLD_BYTES // weight.nbytes))
+    errors = {name: _wrong(make(), pruned, inputs) for name, (make, pruned, _) in contenders.items()}
+    running = {
+        name: [make() for _ in range(copies)] for name, (make, _, _) in contenders.items() if not errors[name]
+    }
+    times = interleaved(
+        {name: lambda p=p: [f(inputs) for f in p] for name, p in running.items()}, device, stop
+    )
+    rows = []
+    for name, (_, _, size) in contenders.items():
+        row = {"kernel": name, "bytes": size, "bound": weight.nbytes / size, "error": errors[name] or None}
+        if name in times:
+            row |= timing([seconds / copies for seconds in times[name]], tokens)
+        rows.append(row)
+    fill_in_ratios(rows)
+    return rows + [{"kernel": name, "error": reason} for name, reason in missing.items()]
+
+
+def _contenders(
+    weight: Tensor, device: torch.device, tokens: int
+) -> tuple[dict[str, tuple[Any, Tensor, int]], dict[str, str]]:
+    """What is timed: by name, a function that makes a product, the weight with its zeros and the bytes it reads; and
+    by name why one is not."""
+    dtype, shape = weight.dtype, tuple(weight.shape)
+    scores = weight.float().abs()
+    half = weight * unstructured_mask(scores, 0.5, "output")
+    mask = structured_mask(scores, 2, 4) if shape[1] % 4 == 0 else None
+    two_four = half if mask is None else weight * mask
+
+    def torch_product(matrix: Tensor) -> Callable[[], Callable[[Tensor], Tensor]]:
+        def make() -> Callable[[Tensor], Tensor]:
+            own = matrix.to(device, copy=True)
+            return lambda inputs: torch.nn.functional.linear(inputs, own)
+
+        return make
+
+    found = {
+        "dense": (torch_product(weight), weight, weight.nbytes),
+        "masked dense": (torch_product(two_four), two_four, weight.nbytes),
+    }
+    missing = {}
+    width = "2:4 needs inputs in groups of four" if mask is None else ""
+    if device.type == "cuda":
+        for backend in cuda.BACKENDS:
+            reason = width or cuda.why_not_here(backend) or cuda.why_not(backend, shape, dtype)
+            if reason:
+                missing[f"2:4 {backend}"] = reason
+                continue
+            on_device = two_four.to(device)
+            size = cuda.compressed_bytes(cuda.compress(on_device, backend))
+
+            def make(backend: str = backend, matrix: Tensor = on_device) -> Callable[[Tensor], Tensor]:
+                sparse = cuda.compress(matrix, backend)
+                return lambda inputs: torch.nn.functional.linear(inputs, sparse)
+
+            found[f"2:4 {backend}"] = (make, two_four, size)
+        return found, missing
+
+    from wanda_core.speed.kernels.cpu import FEW, TiledDense, TiledMasked, TiledTwoFour
+
+    tiled = {}
+    if reason := why_not_on_cpu(dtype, two_four=True):
+        return found, dict.fromkeys(("dense numba", "2:4 numba", "bitmask numba"), reason)
+    if tokens <= FEW:
+        tiled["dense numba"] = (TiledDense(weight), weight)
+    else:
+        missing["dense numba"] = f"beyond {FEW} tokens all products are torch's, with unpacked weights"
+    if width:
+        missing["2:4 numba"] = width
+    else:
+        tiled["2:4 numba"] = (TiledTwoFour(TwoFour.pack(two_four, mask)), two_four)
+    if reason := why_not_on_cpu(dtype, two_four=False):
+        missing["bitmask numba"] = reason
+    else:
+        tiled["bitmask numba"] = (TiledMasked(Masked.pack(half, half != 0)), half)
+    for name, (kernel, matrix) in tiled.items():
+        found[name] = (lambda kernel=kernel: copy.deepcopy(kernel).linear, matrix, kernel.nbytes)
+    return found, missing
+
+
+def _wrong(product: Callable[[Tensor], Tensor], weight: Tensor, inputs: Tensor) -> str:
+    """Why a kernel's product is not that of the dense weight with its zeros; empty where it is."""
+    few = inputs[:16]
+    exact = few.double() @ weight.to(inputs.device).double().T
+    scale = few.double().abs() @ weight.to(inputs.device).double().abs().T
+    error = float(((product(inputs)[:16].double() - exact).abs() / scale.clamp_min(1e-30)).max())
+    return (
+        "" if error <= TOLERANCE[weight.dtype] else f"gives another product: off by {error:.1e} of sum |w||x|"
+    )
+
+
+def protocol(model: LanguageModel | None, tokens: Sequence[int], device: torch.device, dtype: Any) -> Row:
+    """How and where it is measured, and what cannot be measured on this machine."""
+    described = (
+        {"source": None, "revision": None}
+        if model is None
+        else {"source": model.source, "revision": model.revision}
+    )
+    return (
+        described
+        | machine(device, dtype)
+        | {
+            "tokens": list(tokens),
+            "rounds": f"interleaved, up to {ROUNDS} for a shape",
+            "cuda": cuda.why_not_here("cutlass") or "measured where the model is on it",
+            "date": datetime.now(UTC).date().isoformat(),
+        }
+    )

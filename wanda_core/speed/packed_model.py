@@ -1,0 +1,137 @@
+"""Let a pruned model compute with packed weights: faster where reading the weights is what takes the time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from wanda_core.errors import check_stop
+from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel
+from wanda_core.pruning.result import Pruning
+from wanda_core.speed.kernels import cuda
+from wanda_core.speed.kernels.formats import Masked, TwoFour, is_two_four
+
+Product = Callable[[Tensor], Tensor]
+"""(..., in_features) -> (..., out_features), without the bias."""
+
+
+@dataclass
+class Packed:
+    """The packed weights of one pruning of one model, beside the model's dense ones."""
+
+    pruning: Pruning
+    products: dict[str, Product] = field(default_factory=dict)
+    """By layer name, for the layers that a kernel takes."""
+    kernels: dict[str, str] = field(default_factory=dict)
+    """By layer name: the kernel's name, such as `2:4 numba`."""
+    dense: dict[str, str] = field(default_factory=dict)
+    """By layer name: why no kernel takes it; it computes with its masked dense weight."""
+    nbytes: int = 0
+    """Memory that the packed weights take."""
+
+    @contextmanager
+    def applied(self, prunable: PrunableModel) -> Iterator[None]:
+        """Let the model compute with the packed weights inside the `with`, with the dense ones after it."""
+        swapped = []
+        try:
+            for layer in prunable.layers:
+                if layer.name in self.dense:
+                    layer.point_at(self.pruning.weight(layer))
+                elif layer.name in self.products:
+                    # An instance's attribute goes before its class's method: the module itself stays as it is.
+                    layer.module.forward = _forward(self.products[layer.name], layer.module.bias)
+                    swapped.append(layer.module)
+            yield
+        finally:
+            for module in swapped:
+                del module.forward
+            prunable.restore()
+
+
+def pack(prunable: PrunableModel, pruning: Pruning, stop: threading.Event | None = None) -> Packed:
+    """Pack every pruned layer that a kernel takes on this machine; the model is left as it is.
+
+    Float32 on a CPU goes through numba (compiled once for a machine, some seconds): 2:4 masks everywhere, others where
+    the processor has AVX-512. Float16 and bfloat16 on CUDA go through torch, 2:4 only.
+
+    Raises:
+        Stopped: `stop` was set while the weights were packed, seconds for a large model.
+    """
+    result = Packed(pruning)
+    for layer in prunable.layers:
+        check_stop(stop)
+        if layer.name not in pruning.masks:
+            continue
+        mask = pruning.masks[layer.name].unpack()
+        if reason := why_not(layer, mask):
+            result.dense[layer.name] = reason
+            continue
+        product, kernel, size = _kernel(pruning.weight(layer), mask)
+        result.products[layer.name], result.kernels[layer.name] = product, kernel
+        result.nbytes += size
+    return result
+
+
+@contextmanager
+def packed(
+    prunable: PrunableModel, pruning: Pruning, stop: threading.Event | None = None
+) -> Iterator[Packed]:
+    """Let the model compute with packed weights inside the `with`: what it gives is that of the masked dense model up
+    to rounding. No weight of the model is written. See `pack`."""
+    result = pack(prunable, pruning, stop)
+    with result.applied(prunable):
+        yield result
+
+
+def why_not(layer: Layer, mask: Tensor) -> str:
+    """Why a layer under `mask` cannot compute packed on this machine; empty where it can."""
+    if isinstance(layer, ExpertLayer):
+        return "its experts share one parameter"
+    dtype, shape = layer.stored.dtype, tuple(layer.weight.shape)
+    if layer.stored.device.type == "cpu":
+        return why_not_on_cpu(dtype, is_two_four(mask))
+    if not is_two_four(mask):
+        return "on CUDA the kernels take 2:4 masks only"
+    if cuda.first_backend(shape, dtype):
+        return ""
+    reasons = (cuda.why_not_here(name) or cuda.why_not(name, shape, dtype) for name in cuda.BACKENDS)
+    return "; ".join(dict.fromkeys(reasons))
+
+
+def why_not_on_cpu(dtype: torch.dtype, two_four: bool) -> str:
+    """Why a CPU kernel does not take weights of that dtype, under a 2:4 mask or any other; empty where it does."""
+    from wanda_core.speed.kernels import lanes
+
+    if dtype != torch.float32:
+        return "on a CPU the kernels take float32 only"
+    if not two_four and not lanes.fast():
+        return "without AVX-512 the CPU kernels take 2:4 masks only"
+    return ""
+
+
+def _kernel(weight: Tensor, mask: Tensor) -> tuple[Product, str, int]:
+    """The product with a pruned weight, the name of its kernel, and the bytes it takes."""
+    if weight.is_cuda:
+        backend = cuda.first_backend(tuple(weight.shape), weight.dtype)
+        sparse = cuda.compress(weight, backend)
+        return (
+            lambda inputs: torch.nn.functional.linear(inputs, sparse),
+            f"2:4 {backend}",
+            cuda.compressed_bytes(sparse),
+        )
+    from wanda_core.speed.kernels.cpu import TiledMasked, TiledTwoFour
+
+    if is_two_four(mask):
+        tiled = TiledTwoFour(TwoFour.pack(weight, mask))
+        return tiled.linear, "2:4 numba", tiled.nbytes
+    tiled = TiledMasked(Masked.pack(weight, mask))
+    return tiled.linear, "bitmask numba", tiled.nbytes
+
+
+def _forward(product: Product, bias: Tensor | None) -> Product:
+    return product if bias is None else lambda inputs: product(inputs) + bias

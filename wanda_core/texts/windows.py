@@ -1,0 +1,107 @@
+"""Token windows: what calibration and evaluation run the model on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wanda_core.errors import Refused
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+from wanda_core.argument_checks import check_whole
+
+
+def encode(text: str, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """The whole text as tokens, encoded once: int64, shape (tokens,).
+
+    With the tokenizer's special tokens, as in the papers: a model's first token stands in the first window
+    alone. Never truncated, whatever the tokenizer's own settings are.
+    """
+    # verbose=False: the text is meant to be longer than the model's context, so that a warning would mislead.
+    encoded = tokenizer(text, truncation=False, padding=False, return_attention_mask=False, verbose=False)
+    return torch.tensor(encoded["input_ids"], dtype=torch.int64)
+
+
+def evaluation_windows(ids: Tensor, windows: int | None, length: int) -> Tensor:
+    """The first windows of the text, one after the other.
+
+    Args:
+        ids: the text's tokens, int64, shape (tokens,).
+        windows: how many; None: as many as fit.
+        length: tokens of one window.
+
+    Returns:
+        int64, shape (windows, length).
+
+    Raises:
+        Refused: the text is too short, or a number is not a whole one or too small.
+    """
+    check_whole("--eval-length", length, 2)
+    if windows is None:
+        windows = max(1, len(ids) // length)
+    check_whole("--windows", windows, 1)
+    _check_enough(len(ids), 0, windows, length, "--windows or --eval-length")
+    return ids[: windows * length].reshape(windows, length)
+
+
+def calibration_windows(ids: Tensor, samples: int, length: int, seed: int, after: int = 0) -> Tensor:
+    """Windows at random places, no two of which overlap; every such choice of places is equally likely.
+
+    Args:
+        ids: the text's tokens, int64, shape (tokens,).
+        samples: how many windows.
+        length: tokens of one window.
+        seed: same seed, same windows in the same order.
+        after: tokens at the beginning that no window touches: those evaluated, where it is the same text.
+
+    Returns:
+        int64, shape (samples, length), in random order, so that the first few come from all over the text.
+
+    Raises:
+        Refused: the text is too short, or a number is not a whole one or too small.
+    """
+    check_whole("--samples", samples, 1)
+    check_whole("--length", length, 2)
+    check_whole("--seed", seed, 0)
+    check_whole("after", after, 0)
+    _check_enough(len(ids), after, samples, length, "--samples or --length")
+    # Windows shrunk to one token each lie at distinct positions: draw those, then let every window grow back.
+    positions = len(ids) - after - samples * (length - 1)
+    generator = np.random.default_rng(seed)
+    drawn = np.sort(generator.choice(positions, size=samples, replace=False))  # (samples,)
+    starts = generator.permutation(after + drawn + np.arange(samples) * (length - 1))  # (samples,)
+    return ids[torch.from_numpy(starts)[:, None] + torch.arange(length)]
+
+
+def _check_enough(tokens: int, after: int, windows: int, length: int, flags: str) -> None:
+    if tokens == 0:
+        raise Refused("the text is empty: give another one")
+    if tokens - after < windows * length:
+        evaluated = f", the first {after:,} of them for evaluation" if after else ""
+        asked = f"{windows:,} windows of {length:,} need" if windows > 1 else f"1 window of {length:,} needs"
+        has = f"the text has {tokens:,} tokens{evaluated}, {asked} {windows * length:,}"
+        raise Refused(f"{has}: give a longer text, or lower {flags}")
+
+
+def check_windows(what: str, windows: Tensor, network: PreTrainedModel) -> None:
+    """Refuse windows that the model cannot read; a tokenizer may have tokens that its model lacks, and on CUDA such a
+    token takes the device from the whole process.
+
+    Args:
+        what: `calibration`, `evaluation` and the like, for the message.
+    """
+    if windows.dim() != 2 or windows.dtype != torch.int64 or 0 in windows.shape:
+        raise Refused(f"{what} must be int64 token windows of shape (windows, length)")
+    vocabulary = network.get_input_embeddings().weight.shape[0]
+    if int(windows.min()) < 0 or int(windows.max()) >= vocabulary:
+        raise Refused(f"{what} holds a token outside the model's vocabulary of {vocabulary:,}")
