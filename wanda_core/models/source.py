@@ -19,7 +19,7 @@ from wanda_core.errors import Refused
 from wanda_core.machine import free_bytes, gigabytes
 from wanda_core.models.hub_id import HUB_ID
 
-POCKET = Path(__file__).parents[1] / "assets" / "pocket"
+POCKET = Path(__file__).parents[2] / "assets" / "pocket"
 
 
 ALWAYS_CAUSAL = ("gpt_neox", "gpt_neox_japanese")
