@@ -1,7 +1,5 @@
 """Where the files that come with the project are."""
 
-from __future__ import annotations
+from wanda_core.assets import ASSETS
 
-from pathlib import Path
-
-ASSETS = Path(__file__).parents[1] / "assets"
+__all__ = ["ASSETS"]

@@ -471,7 +471,7 @@ class Hub(BaseHTTPRequestHandler):
 CHILD = """
 import json, sys, time
 time.sleep = lambda seconds: None  # between attempts to reach the Hub
-from wanda_core.calibration import read_text
+from wanda_core.texts.sources import read_text
 from wanda_core.errors import Refused
 answers = []
 for arguments in json.loads(sys.argv[1]):

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-import wanda_core.export as module
 from components.export.job import Export
 from components.jobs.queue import Worker
 from components.recipe.request import check_panel
 from tests.conftest import assert_untouched, snapshot
 from tests.test_worker import PAGE, until
 from wanda_core import Recipe, Stopped, load
+from wanda_core.export import folder as module
 from wanda_core.pruning.prune_model import prune
 
 
@@ -41,7 +41,7 @@ def test_stop_at_any_place_leaves_nothing(
     before = snapshot(model.network)
     (tmp_path / "whole").mkdir()
     never = SetAt(float("inf"))
-    module.export(model, pruning, tokens, {}, tmp_path / "whole" / "out", kind=kind, stop=never)
+    module.save_pruned(model, pruning, tokens, {}, tmp_path / "whole" / "out", kind=kind, stop=never)
     # A look before each layer that is applied, packed or unpacked, and each tensor that is compared; before the masks,
     # and at the end.
     layers, tensors = len(model.prunable.layers), len(before)
@@ -50,7 +50,7 @@ def test_stop_at_any_place_leaves_nothing(
     )
     for nth in range(1, never.looks + 1):
         with pytest.raises(Stopped):
-            module.export(model, pruning, tokens, {}, tmp_path / "out", kind=kind, stop=SetAt(nth))
+            module.save_pruned(model, pruning, tokens, {}, tmp_path / "out", kind=kind, stop=SetAt(nth))
         assert [path.name for path in tmp_path.iterdir()] == ["whole"], nth
     assert_untouched(model.network, before)
 

@@ -16,7 +16,7 @@ from tests.conftest import CONFIGS, VOCABULARY, assert_untouched, byte_tokenizer
 from wanda_core import LanguageModel, Recipe, Refused, Stopped, find_prunable_layers, load
 from wanda_core.generation import side_by_side as generation
 from wanda_core.generation.sampling import Sampling
-from wanda_core.generation.side_by_side import encode_prompt, generate_side_by_side, memory
+from wanda_core.generation.side_by_side import encode_prompt, generate_side_by_side
 from wanda_core.generation.writing import Writing, departure, repetition
 from wanda_core.pruning.prune_model import prune
 from wanda_core.pruning.result import Pruning
@@ -171,7 +171,7 @@ def test_weights_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     model = tiny_model("llama")
     prunings = pruned(model, "magnitude")
     prompt = encode_prompt(model, "a fox")
-    monkeypatch.setattr(memory, "free_bytes", lambda _: 2**20)
+    monkeypatch.setattr(generation, "free_bytes", lambda _: 2**20)
     with pytest.raises(Refused, match="free: take a smaller model"):
         generate_side_by_side(model, prompt, prunings, GREEDY)
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub.utils import _cache_manager
 
-from components.workspace import experiment as subject
-from components.workspace.experiment import LIMITS, Store
-from components.workspace.models import shared_model
+from components.workspace import models as shared
+from components.workspace.models import LIMITS, Store, shared_model
 from wanda_core.models.hub_cache import ABANDONED, make_room
 
 COMMIT = "a" * 40
@@ -93,9 +92,9 @@ def test_a_space_makes_room_before_it_loads_and_keeps_what_is_loaded(
     cache: Path, llama_folder: Path, monkeypatch: pytest.MonkeyPatch, most: int | None, stay: set[str]
 ) -> None:
     monkeypatch.setattr(_cache_manager, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(subject, "LIMITS", replace(LIMITS, hub_bytes=most))
+    monkeypatch.setattr(shared, "LIMITS", replace(LIMITS, hub_bytes=most))
     models = Store(10**9, seconds=60)
     models.put("first/read", object(), 1)
-    monkeypatch.setattr(subject, "_models", models)
+    monkeypatch.setattr(shared, "_models", models)
     assert shared_model(str(llama_folder)) is shared_model(str(llama_folder))
     assert left(cache) == stay

@@ -218,12 +218,12 @@ def test_an_export_killed_half_way_leaves_no_folder(llama_folder: Path, tmp_path
 import os, signal, sys, torch
 from pathlib import Path
 from wanda_core import Recipe, load
-from wanda_core.prune import prune
-import wanda_core.export as module
+from wanda_core.pruning.prune_model import prune
+from wanda_core.export import folder as module
 module.save_masks = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 model = load(sys.argv[1])
 tokens = torch.randint(256, (2, 24))
-module.export(model, prune(model.prunable, tokens, Recipe()), tokens, {}, Path(sys.argv[2]))
+module.save_pruned(model, prune(model.prunable, tokens, Recipe()), tokens, {}, Path(sys.argv[2]))
 """
     out = tmp_path / "out"
     ran = subprocess.run([sys.executable, "-c", code, str(llama_folder), str(out)], cwd=ROOT, check=False)

@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-import wanda_core
 from tests.conftest import ROOT, assert_untouched, byte_tokenizer, snapshot, tiny
-from wanda_core import LanguageModel, Recipe, Refused, Stopped, find_prunable_layers, load
+from wanda_core import LanguageModel, Recipe, Refused, Stopped, evaluation, find_prunable_layers, load
 from wanda_core.evaluation.zero_shot import zero_shot
 from wanda_core.evaluation.zero_shot_answers import Answers, Share, mean
 from wanda_core.evaluation.zero_shot_tasks import TASKS
@@ -205,7 +204,7 @@ def test_without_a_network_every_task_of_the_paper_says_so(tmp_path: Path) -> No
 
 def test_a_missing_harness_is_one_sentence(monkeypatch: pytest.MonkeyPatch, pocket: LanguageModel) -> None:
     monkeypatch.delitem(sys.modules, "wanda_core.evaluation.harness", raising=False)
-    monkeypatch.delattr(wanda_core, "harness", raising=False)
+    monkeypatch.delattr(evaluation, "harness", raising=False)
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     with pytest.raises(Refused, match=r"pip install lm-eval==0\.4\.13"):
         zero_shot(pocket, [])

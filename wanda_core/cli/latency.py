@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wanda_core.cli.arguments import add_device, names, refuse_unwritable
 from wanda_core.cli.progress_bar import Bar
 from wanda_core.errors import Refused
@@ -40,7 +38,8 @@ def run(options: argparse.Namespace) -> None:
     refuse_unwritable(options.json, options.csv)
     counts = [_count(text) for text in options.tokens or ()]
 
-    from wanda_core.cli import latency
+    import torch
+
     from wanda_core.machine import device_named, dtype_named
     from wanda_core.models.load import load
     from wanda_core.speed import layer_latency, model_latency
@@ -57,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         if options.revision:
             raise Refused("--revision goes with a Hub id, not with --shapes")
-        shapes, device = latency.parse_shapes(options.shapes), device_named(options.device)
+        shapes, device = parse_shapes(options.shapes), device_named(options.device)
         default = torch.float16 if device.type == "cuda" else torch.float32
         dtype = dtype_named(options.dtype, default)
     counts = counts or ([1, 16, 128, 1024, 4096] if device.type == "cuda" else [1, 16, 512])

@@ -15,11 +15,12 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from wanda_core.assets import ASSETS
 from wanda_core.errors import Refused
 from wanda_core.machine import free_bytes, gigabytes
 from wanda_core.models.hub_id import HUB_ID
 
-POCKET = Path(__file__).parents[2] / "assets" / "pocket"
+POCKET = ASSETS / "pocket"
 
 
 ALWAYS_CAUSAL = ("gpt_neox", "gpt_neox_japanese")
