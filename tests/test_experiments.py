@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from tests.conftest import assert_untouched, snapshot
 from wanda_core import Recipe, Refused, Stopped, load
+from wanda_core.evaluation.dense_answers import DenseAnswers
 from wanda_core.evaluation.perplexity import POSITIONS, perplexity
 from wanda_core.experiments.compare import compare
 from wanda_core.experiments.rows import COLUMNS, load_json, save_csv, save_json
@@ -46,11 +47,12 @@ def test_perplexity_by_hand(network: PreTrainedModel) -> None:
     losses = losses_by_hand(network, WINDOWS)
     mean = math.fsum(losses) / 5
     deviation = math.sqrt(math.fsum((loss - mean) ** 2 for loss in losses) / 4)
+    margin = 2.7764451 * deviation / math.sqrt(5)  # 97.5% quantile of Student's t with 4 degrees of freedom
     measured = perplexity(network, WINDOWS)
     assert measured.value == pytest.approx(math.exp(mean), rel=1e-5)
-    assert measured.low == pytest.approx(math.exp(mean - 1.96 * deviation / math.sqrt(5)), rel=1e-5)
-    assert measured.high == pytest.approx(math.exp(mean + 1.96 * deviation / math.sqrt(5)), rel=1e-5)
-    assert (measured.windows, measured.length) == (5, 40)
+    assert measured.low == pytest.approx(math.exp(mean - margin), rel=1e-5)
+    assert measured.high == pytest.approx(math.exp(mean + margin), rel=1e-5)
+    assert measured.window_losses == pytest.approx(losses, rel=1e-5)
 
 
 class Uniform(torch.nn.Module):
@@ -147,18 +149,46 @@ def test_stopped_between_points(model: LanguageModel, tokens: Tensor) -> None:
 
 def test_known_points_are_not_measured_again(model: LanguageModel, tokens: Tensor) -> None:
     first = compare(model, tokens, WINDOWS, RECIPES)
-    measured, made = [], []
+    measured = []
     again = compare(
         model,
         tokens,
         WINDOWS,
         [*RECIPES, Recipe(method="random")],
         known=first,
-        on_row=lambda row, pruning: made.append(pruning),
         on_progress=lambda doing, *_: measured.append(doing.split(" ", 1)[1]),
     )
     assert again[:4] == first
+    # The dense model once more: a new point is held against its answers, which a row does not hold.
+    assert list(dict.fromkeys(measured)) == ["random 50%", "dense"]
+
+
+def test_answers_at_hand_are_used(model: LanguageModel, tokens: Tensor) -> None:
+    answers, measured = DenseAnswers(), []
+    first = compare(model, tokens, WINDOWS, RECIPES, answers=answers)
+    again = compare(
+        model,
+        tokens,
+        WINDOWS,
+        [*RECIPES, Recipe(method="random")],
+        known=first,
+        answers=answers,
+        on_progress=lambda doing, *_: measured.append(doing.split(" ", 1)[1]),
+    )
     assert set(measured) == {"random 50%"}
+    assert again[4]["perplexity"] is not None
+
+
+def test_known_points_have_no_pruning(model: LanguageModel, tokens: Tensor) -> None:
+    first, made = compare(model, tokens, WINDOWS, RECIPES), []
+    compare(
+        model,
+        tokens,
+        WINDOWS,
+        [*RECIPES, Recipe(method="random")],
+        known=first,
+        on_row=lambda row, pruning: made.append(pruning),
+    )
     assert [pruning is not None for pruning in made] == [False, False, False, False, True]
 
 

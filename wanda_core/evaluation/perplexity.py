@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from wanda_core.errors import Refused, check_stop
+from wanda_core.evaluation.dense_answers import DenseAnswers
+from wanda_core.evaluation.student_t import t_quantile
 from wanda_core.texts.windows import check_windows
 
-POSITIONS = 512
-"""Positions whose log-probabilities are taken in float32 at a time: over a large vocabulary they fill memory."""
+POSITIONS = 64
+"""Positions taken in float32 at a time: over a large vocabulary they fill memory, and so few stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -29,60 +30,115 @@ class Perplexity:
 
     value: float
     low: float | None
-    """Lower end of a 95% interval over windows' means (normal approximation); None for one window."""
+    """Lower end of a 95% interval: Student's t over the windows' mean losses; None for one window."""
     high: float | None
-    windows: int
-    length: int
+    window_losses: list[float]
+    """Mean negative log-likelihood of every window, in nats; the mean of these is `log(value)`."""
+    kl_to_dense: float | None = None
+    """Mean over predicted tokens of KL(dense || this), in nats; see `DenseAnswers` for where it is a lower bound. None
+    where there was no dense model to hold it against."""
+    top1_changed: float | None = None
+    """Share of the predicted tokens whose likeliest candidate is another than in the dense model."""
 
 
 def perplexity(
     network: Any,
     windows: Tensor,
     *,
+    dense: DenseAnswers | None = None,
+    record: DenseAnswers | None = None,
     on_progress: Callable[[float, str], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Perplexity:
-    """Perplexity of a causal language model as it computes now.
+    """Perplexity of a causal language model as it computes now. One forward for each window serves all figures.
 
     Args:
         network: a transformers causal language model, in eval mode.
         windows: int64 (windows, length), length 2 or more.
+        dense: the dense model's answers on the same windows, to hold this model against.
+        record: `network` is the dense model: its answers are written into this, and it is held against itself.
 
     Raises:
         Stopped: `stop` was set.
-        Refused: the windows hold a token that the model lacks, or the device's memory does not hold the logits of one.
+        Refused: the windows hold a token that the model lacks, the device's memory does not hold the logits of one, or
+            `dense` is of other windows.
     """
     check_windows("evaluation", windows, network)
+    if dense is not None:
+        dense.check(windows)
     device = next(network.parameters()).device
-    losses = []
-    for index, window in enumerate(windows.to(device).unsqueeze(1)):
+    evaluation = _Evaluation(network, windows.to(device), dense, record)
+    for index in range(len(windows)):
         check_stop(stop)
         try:
-            losses.append(_window_loss(network, window))
+            evaluation.add(index)
         except torch.OutOfMemoryError as error:
             raise Refused(
                 f"out of memory on {device} while evaluating {windows.shape[1]} tokens: lower --eval-length"
             ) from error
         if on_progress:
             on_progress((index + 1) / len(windows), f"window {index + 1} of {len(windows)}")
-    losses = torch.tensor(losses, dtype=torch.float64)
-    mean = losses.mean().item()
+    if record is not None:
+        record.finish(windows)
+    return evaluation.result()
+
+
+class _Evaluation:
+    """Sums over the windows seen so far; windows are on the model's device."""
+
+    def __init__(
+        self, network: Any, windows: Tensor, dense: DenseAnswers | None, record: DenseAnswers | None
+    ) -> None:
+        self._network = network
+        self._windows = windows
+        self._dense = dense
+        self._record = record
+        self._losses: list[float] = []
+        self._divergence = 0.0
+        self._changed = 0
+
+    @torch.inference_mode()
+    def add(self, index: int) -> None:
+        """Evaluate one window."""
+        window = self._windows[index]
+        logits = self._network(input_ids=window[None], use_cache=False).logits[
+            0, :-1
+        ]  # (length - 1, vocabulary)
+        targets = window[1:]
+        if self._record is not None and index == 0:
+            self._record.begin(self._windows, logits.shape[1])
+        loss = 0.0
+        for start in range(0, len(targets), POSITIONS):
+            logs = logits[start : start + POSITIONS].float().log_softmax(dim=-1)
+            loss -= logs.gather(1, targets[start : start + POSITIONS, None]).double().sum().item()
+            first = index * len(targets) + start
+            at = slice(first, first + len(logs))
+            if self._record is not None:
+                self._record.write(at, logs)
+            if self._dense is not None:
+                self._divergence += self._dense.divergence(at, logs)
+                self._changed += self._dense.changed(at, logs)
+        self._losses.append(loss / len(targets))
+
+    def result(self) -> Perplexity:
+        value, low, high = _interval(self._losses)
+        kl, changed = None, None
+        if self._record is not None:
+            kl, changed = 0.0, 0.0  # the dense model against itself
+        elif self._dense is not None:
+            predicted = self._windows.shape[0] * (self._windows.shape[1] - 1)
+            kl, changed = self._divergence / predicted, self._changed / predicted
+        return Perplexity(value, low, high, self._losses, kl, changed)
+
+
+def _interval(losses: list[float]) -> tuple[float, float | None, float | None]:
+    """Perplexity and its 95% interval, from the windows' mean losses."""
+    values = torch.tensor(losses, dtype=torch.float64)
+    mean = values.mean().item()
     if len(losses) == 1:
-        return Perplexity(_exp(mean), None, None, *windows.shape)
-    margin = 1.96 * losses.std().item() / math.sqrt(len(losses))
-    return Perplexity(_exp(mean), _exp(mean - margin), _exp(mean + margin), *windows.shape)
-
-
-@torch.inference_mode()
-def _window_loss(network: Any, window: Tensor) -> float:
-    """Mean negative log-likelihood, in nats, of one window (1, length)."""
-    logits = network(input_ids=window, use_cache=False).logits[0, :-1]  # (length - 1, vocabulary)
-    targets = window[0, 1:]
-    total = sum(
-        functional.cross_entropy(part.float(), target, reduction="sum").double().item()
-        for part, target in zip(logits.split(POSITIONS), targets.split(POSITIONS), strict=True)
-    )
-    return total / len(targets)
+        return _exp(mean), None, None
+    margin = t_quantile(len(losses) - 1) * values.std().item() / math.sqrt(len(losses))
+    return _exp(mean), _exp(mean - margin), _exp(mean + margin)
 
 
 def _exp(nats: float) -> float:

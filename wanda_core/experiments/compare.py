@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor
 
+from wanda_core.evaluation.dense_answers import DenseAnswers
 from wanda_core.experiments.measurement import Measurement, OnProgress
 from wanda_core.experiments.points import DENSE, Calibration, Point, blank, name_of
 from wanda_core.experiments.rows import Row
@@ -23,6 +24,7 @@ def compare(
     *,
     known: Iterable[Row] = (),
     kept: Callable[[Recipe], Pruning | None] = lambda recipe: None,
+    answers: DenseAnswers | None = None,
     on_row: Callable[[Row, Pruning | None], None] | None = None,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
@@ -34,6 +36,7 @@ def compare(
         windows: evaluation windows, int64 (windows, length).
         known: rows of an earlier comparison under the same protocol; those that succeeded are not measured again.
         kept: an earlier pruning of these tokens, where there is one; then evaluation alone runs.
+        answers: the dense model's on these windows, from an earlier comparison, or empty ones to be filled.
         on_row: called with each row as it is there, and its pruning unless the row was known.
 
     Returns:
@@ -50,6 +53,7 @@ def compare(
         windows,
         lambda _: tokens,
         kept=lambda point: kept(point.recipe),
+        answers=answers,
         on_progress=on_progress,
         stop=stop,
     )

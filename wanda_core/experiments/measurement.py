@@ -10,7 +10,8 @@ from time import perf_counter
 from torch import Tensor
 
 from wanda_core.errors import Refused, check_stop
-from wanda_core.evaluation.perplexity import perplexity
+from wanda_core.evaluation.dense_answers import DenseAnswers
+from wanda_core.evaluation.perplexity import Perplexity, perplexity
 from wanda_core.experiments.points import Calibration, Point, blank, describe
 from wanda_core.experiments.rows import Row
 from wanda_core.machine import is_out_of_memory
@@ -35,6 +36,8 @@ class Measurement:
         windows: int64 (windows, length).
         draw: called once for each calibration.
         kept: an earlier pruning of a point, where there is one; then evaluation alone runs.
+        answers: the dense model's, of an earlier measurement on these windows, or empty: then the dense point's
+            evaluation fills it. Where that point is known already, one evaluation more does, before it is needed.
         on_progress: told what goes on.
         stop: when set, the next layer or window raises `Stopped`.
     """
@@ -46,11 +49,13 @@ class Measurement:
         draw: Draw,
         *,
         kept: Callable[[Point], Pruning | None] = lambda point: None,
+        answers: DenseAnswers | None = None,
         on_progress: OnProgress | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         self.model = model
         self.windows = windows
+        self.answers = answers or DenseAnswers()
         self._draw = draw
         self._kept = kept
         self._on_progress = on_progress
@@ -82,14 +87,15 @@ class Measurement:
         row, pruning = blank(point), None
         try:
             if point.recipe is None:
-                self._evaluate(row, "dense")
+                self._evaluate(row, "dense", record=self.answers)
             else:
                 label = describe(point.recipe)
                 pruning = self._kept(point) or self._prune(point, label)
                 row["prune_seconds"] = pruning.seconds["total"]
                 row["sparsity_reached"] = pruning.sparsity
+                self._fill_answers()
                 with pruning.applied(self.model.prunable):
-                    self._evaluate(row, label)
+                    self._evaluate(row, label, dense=self.answers)
         except Refused as error:
             row["error"] = str(error)
         except (MemoryError, RuntimeError) as error:
@@ -98,17 +104,27 @@ class Measurement:
             row["error"] = "out of memory: take fewer --samples, a smaller --length or a smaller model"
         return Measured(point, row, pruning)
 
-    def _evaluate(self, row: Row, label: str) -> None:
+    def _fill_answers(self) -> None:
+        if self.answers.windows is None:
+            self._perplexity("dense", record=self.answers)
+
+    def _evaluate(self, row: Row, label: str, **answers: DenseAnswers) -> None:
         start = perf_counter()
-        measured = perplexity(
-            self.model.network,
-            self.windows,
-            on_progress=self._progress(f"evaluating {label}"),
-            stop=self._stop,
-        )
+        measured = self._perplexity(label, **answers)
         row["evaluate_seconds"] = perf_counter() - start
         row["perplexity"] = measured.value
         row["perplexity_low"], row["perplexity_high"] = measured.low, measured.high
+        more = ("kl_to_dense", "top1_changed", "window_losses")
+        row.update({column: getattr(measured, column) for column in more if column in row})
+
+    def _perplexity(self, label: str, **answers: DenseAnswers) -> Perplexity:
+        return perplexity(
+            self.model.network,
+            self.windows,
+            **answers,
+            on_progress=self._progress(f"evaluating {label}"),
+            stop=self._stop,
+        )
 
     def _prune(self, point: Point, label: str) -> Pruning:
         tokens = self._tokens_of(point.calibration)

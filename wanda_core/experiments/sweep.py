@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
+from wanda_core.evaluation.dense_answers import DenseAnswers
 from wanda_core.experiments.measurement import Draw, Measured, Measurement, OnProgress
 from wanda_core.experiments.points import DENSE, Calibration, Point, blank, name_of
 from wanda_core.experiments.rows import Row
@@ -80,6 +81,7 @@ def sweep(
     *,
     known: Iterable[Row] = (),
     kept: Callable[[Point], Pruning | None] = lambda point: None,
+    answers: DenseAnswers | None = None,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[Measured]:
@@ -91,6 +93,7 @@ def sweep(
         draw: gives a calibration's windows; asked once for those that come together.
         known: rows of an earlier sweep under the same protocol; those that succeeded are not measured again.
         kept: a point's earlier pruning: then evaluation alone runs.
+        answers: the dense model's on these windows, from an earlier sweep, or empty ones to be filled.
 
     Returns:
         Points with rows of `COLUMNS` and `SWEPT`.
@@ -99,7 +102,9 @@ def sweep(
         Stopped: `stop` was set.
     """
     done = {name_of(row): row for row in known if row["error"] is None}
-    measurement = Measurement(model, windows, draw, kept=kept, on_progress=on_progress, stop=stop)
+    measurement = Measurement(
+        model, windows, draw, kept=kept, answers=answers, on_progress=on_progress, stop=stop
+    )
     references: dict[Recipe, Pruning] = {}
     for measured in measurement.measure(points, lambda point: done.get(name_of(_blank(point)))):
         point = measured.point
