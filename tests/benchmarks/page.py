@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from playwright.sync_api import sync_playwright
 
-from tests.page import OFFLINE, ROOT, Visit, browser, chromium_path, free_port, served, server_memory
+from tests.support.page import Visit, browser, chromium_path
+from tests.support.server import OFFLINE, ROOT, free_port, served, server_memory
 
 PACKAGES = ("gradio", "plotly", "wanda_core", "components", "torch", "transformers", "datasets", "pandas")
 CLIENTS = 20
@@ -134,7 +135,7 @@ def memory(address: str) -> None:
     """Twenty clients with five settings between them."""
     from gradio_client import Client
 
-    from tests.test_page_server import DEFAULT
+    from tests.support.requests import DEFAULT
 
     def ask(client: int) -> None:
         values = [*DEFAULT[:5], 40 + 10 * (client % 5), *DEFAULT[6:]]

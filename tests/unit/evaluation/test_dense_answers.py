@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tests.conftest import tiny
+from tests.support.models import tiny
 from wanda_core import Refused
 from wanda_core.evaluation import dense_answers
 from wanda_core.evaluation.dense_answers import DenseAnswers

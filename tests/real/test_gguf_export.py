@@ -1,0 +1,42 @@
+"""A GGUF source exported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from wanda_core import LanguageModel, Recipe, load_packed
+from wanda_core.export.folder import save_pruned
+from wanda_core.export.model_card import source_license
+from wanda_core.pruning.prune_model import prune
+
+
+@pytest.mark.real
+def test_a_gguf_source_exports_and_loads_anywhere(smollm2_model: LanguageModel, tmp_path: Path) -> None:
+    """In a fresh process, with nothing but transformers."""
+    model = smollm2_model
+    tokens = torch.arange(100, 132)[None]
+    pruning = prune(model.prunable, tokens, Recipe(method="magnitude", pattern="2:4"))
+    save_pruned(model, pruning, tokens, {}, tmp_path / "out")
+    code = (
+        "import sys, torch; from transformers import AutoModelForCausalLM\n"
+        "model = AutoModelForCausalLM.from_pretrained(sys.argv[1])\n"
+        "with torch.no_grad(): torch.save(model(torch.arange(100, 132)[None]).logits, sys.argv[2])\n"
+        "assert 'wanda_core' not in sys.modules"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "out", tmp_path / "logits"], cwd=tmp_path, check=True
+    )
+    with torch.no_grad(), pruning.applied(model.prunable):
+        assert torch.load(tmp_path / "logits").equal(model.network(tokens).logits)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert "quantization_config" not in config
+    assert source_license(model) == "apache-2.0"
+    save_pruned(model, pruning, tokens, {}, tmp_path / "packed", kind="packed")
+    with torch.no_grad():
+        assert load_packed(tmp_path / "packed")(tokens).logits.equal(torch.load(tmp_path / "logits"))

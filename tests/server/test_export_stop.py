@@ -1,0 +1,40 @@
+"""Stop reaches an export that tells nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.export.job import Export
+from components.jobs.queue import Worker
+from components.recipe.request import check_panel
+from tests.support.queue import PAGE, until
+from wanda_core.export import folder as module
+
+
+def test_stop_reaches_an_export_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large model is written for minutes without a word; here it is the masks, for seconds."""
+    writing = threading.Event()
+    save_masks = module.save_masks
+
+    def slowly(masks: Any, file: Path) -> None:
+        writing.set()
+        time.sleep(2)
+        save_masks(masks, file)
+
+    monkeypatch.setattr(module, "save_masks", slowly)
+    setup, recipes = check_panel("pocket", ["pocket"], *PAGE)
+    worker = Worker()
+    task = worker.join("visitor", Export(setup, recipes[0], "folder", str(tmp_path)))
+    assert writing.wait(60)
+    asked = time.monotonic()
+    worker.leave("visitor")
+    until(lambda: task.over)
+    assert time.monotonic() - asked < 5  # 2 s is what a visitor may expect; a busy machine gets more
+    assert task.outcome is None
+    assert task.failure is None
+    assert list((tmp_path / "exports").iterdir()) == []

@@ -1,0 +1,73 @@
+"""The app in a process of its own, cut off from the network."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+OFFLINE = Path(__file__).parent / "offline"
+"""Holds a `sitecustomize` that makes every look-up of a name fail in the process that has it on its path."""
+
+
+def free_port() -> int:
+    """One that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def served(**environment: str) -> Iterator[str]:
+    """Run the app in a process without network; gives its address."""
+    port = free_port()
+    path = os.pathsep.join([str(OFFLINE), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(address, process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def wait_for(address: str, process: subprocess.Popen, seconds: float = 90) -> None:
+    """Until the server answers.
+
+    Raises:
+        AssertionError: it ended or took too long.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, "the app ended"
+        try:
+            urllib.request.urlopen(address, timeout=5).read()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"no answer within {seconds} s")
+
+
+def server_memory(address: str) -> int:
+    """Bytes in memory of the process that serves `address`."""
+    port = address.rsplit(":", 1)[1]
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "app.py" in command and command[-1:] == [port]:
+            return process.memory_info().rss
+    raise AssertionError(f"no process serves {address}")

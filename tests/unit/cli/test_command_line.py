@@ -1,0 +1,297 @@
+"""The command line: what it writes, and one line with exit code 2 for everything that goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tests.support.models import tiny
+from tests.support.server import ROOT
+from wanda_core.__main__ import main
+
+CALIBRATION = ["--samples", "4", "--length", "32"]
+
+
+@pytest.fixture
+def prune_into(llama_folder: Path, text_file: Path, tmp_path: Path) -> list[str]:
+    """Arguments of a `prune` that works."""
+    return [
+        "prune", str(llama_folder), "--calibration", str(text_file), *CALIBRATION, "--out", str(tmp_path / "out")
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def compare_into(llama_folder: Path, text_file: Path, tmp_path: Path) -> list[str]:
+    """Arguments of a `compare` that works."""
+    return [
+        "compare", str(llama_folder), "--calibration", str(text_file), *CALIBRATION,
+        "--evaluation", str(text_file), "--windows", "3", "--eval-length", "32", "--json", str(tmp_path / "rows.json"),
+    ]  # fmt: skip
+
+
+def fails(arguments: list[str], capfd: pytest.CaptureFixture[str], folder: Path) -> str:
+    """Run; check that there is exit code 2, one line on standard error and no new file; return the line."""
+    before = sorted(folder.rglob("*"))
+    capfd.readouterr()
+    assert main(arguments) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("wanda_core: ")
+    assert error.endswith("\n")
+    assert error.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+    return error
+
+
+def test_prune_writes_a_model(
+    prune_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*prune_into, "--pattern", "2:4"]) == 0
+    printed = capfd.readouterr()
+    assert "sparsity 50.00%" in printed.out
+    assert printed.err == ""
+    weight = AutoModelForCausalLM.from_pretrained(tmp_path / "out").model.layers[2].mlp.down_proj.weight
+    assert set((weight.view(-1, 4) != 0).sum(dim=1).tolist()) == {2}
+    written = {file.name for file in (tmp_path / "out").iterdir()}
+    assert written >= {"model.safetensors", "recipe.json", "masks.safetensors", "calibration.safetensors"}
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
+
+
+def test_compare_writes_rows(
+    compare_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(
+            [*compare_into, "--sparsities", "0.3,0.6", "--patterns", "2:4", "--csv", str(tmp_path / "r.csv")]
+        )
+        == 0
+    )
+    assert capfd.readouterr().err == ""
+    content = json.loads((tmp_path / "rows.json").read_text())
+    rows = content["rows"]
+    assert [(row["method"], row["pattern"], row["sparsity"]) for row in rows] == [
+        ("dense", None, 0.0),
+        ("magnitude", "unstructured", 0.3),
+        ("magnitude", "unstructured", 0.6),
+        ("wanda", "unstructured", 0.3),
+        ("wanda", "unstructured", 0.6),
+        ("magnitude", "2:4", 0.5),
+        ("wanda", "2:4", 0.5),
+    ]
+    # The same text for both: calibration starts after the last evaluated token.
+    assert content["protocol"]["calibration_after"] == 3 * 32
+    assert (tmp_path / "r.csv").read_text().count("\n") == 8
+
+
+def test_resume_measures_only_what_is_new_and_keeps_the_rest(
+    compare_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "rows.json"
+    assert main([*compare_into, "--methods", "magnitude,random"]) == 0
+    first = json.loads(file.read_text())["rows"]
+    assert main([*compare_into, "--methods", "random,wanda", "--resume"]) == 0
+    second = json.loads(file.read_text())["rows"]
+    assert [row["method"] for row in second] == ["dense", "random", "wanda", "magnitude"]
+    assert [second[0], second[3], second[1]] == first  # the very seconds they took
+    changed = [*compare_into, "--methods", "wanda", "--resume", "--length", "16"]
+    assert "another protocol (length" in fails(changed, capfd, tmp_path)
+    assert json.loads(file.read_text())["rows"] == second
+
+
+def test_a_failing_point_is_told_after_the_others(
+    compare_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*compare_into, "--methods", "wanda", "--patterns", "2:5,2:4"]) == 2
+    printed = capfd.readouterr()
+    assert printed.err.count("\n") == 1
+    assert "1 of 3 points failed" in printed.err
+    assert "2:5 does not divide the 32 inputs of model.layers.0.self_attn.q_proj" in printed.err
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [row["error"] is None for row in rows] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--sparsity", "1.5"], "--sparsity must lie between 0 and 1"),
+        (["--sparsity", "-0.1"], "--sparsity must lie between 0 and 1"),
+        (["--sparsity", "nan"], "--sparsity must lie between 0 and 1"),
+        (["--sparsity", "half\nof it"], "invalid float value"),
+        (["--pattern", "4:2"], "pattern must be"),
+        (["--pattern", "2:4", "--sparsity", "0.6"], "--pattern 2:4 fixes the sparsity at 0.5"),
+        (["--pattern", "2:5"], "does not divide the 32 inputs of model.layers.0.self_attn.q_proj"),
+        (["--pattern", "1:32"], "does not divide the 48 inputs of model.layers.0.mlp.down_proj"),
+        (["--pattern", "2:4", "--group", "layer"], "--group does not go with 2:4"),
+        (["--group", "row"], "--group must be one of"),
+        (["--method", "best"], "no method `best`"),
+        (["--schedule", "never"], "--schedule must be one of"),
+        (["--allocation", "fair"], "allocation"),
+        (["--samples", "0"], "--samples must be"),
+        (["--samples", "-1"], "--samples must be"),
+        (["--length", "1"], "--length must be"),
+        (["--seed", "-1"], "--seed must be"),
+        (["--samples", "4000"], "4,000 windows of 32 need 128,000"),
+        (["--length", "512"], "reads at most 256 tokens at a time"),
+        (["--device", "tpu"], "--device must be"),
+        (["--dtype", "int8"], "--dtype must be"),
+        (["--revision", "main"], "--revision goes with a Hub id"),
+        (["--calibration", "none.txt"], "none.txt"),
+        (["--unknown"], "unrecognized arguments"),
+        (["--out", "no/such/folder"], "is no folder"),
+    ],
+)  # fmt: skip
+def test_bad_arguments(
+    arguments: list[str],
+    reason: str,
+    prune_into: list[str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert reason in fails([*prune_into, *arguments], capfd, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--sparsities", "0.5,most"], "--sparsities takes numbers"),
+        (["--sparsities", "2"], "--sparsity must lie between 0 and 1"),
+        (["--patterns", "2-4"], "pattern must be"),
+        (["--windows", "0"], "--windows must be"),
+        (["--eval-length", "0"], "--eval-length must be"),
+        (["--windows", "999"], "999 windows of 32 need 31,968"),
+        (["--eval-length", "300"], "lower --length and --eval-length"),
+        (["--json", "/"], "/ is a folder"),
+        (["--csv", "no/such/folder.csv"], "is no folder"),
+    ],
+)
+def test_bad_arguments_of_compare(
+    arguments: list[str],
+    reason: str,
+    compare_into: list[str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert reason in fails([*compare_into, *arguments], capfd, tmp_path)
+
+
+def test_resume_needs_a_file(
+    compare_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert "--resume goes with --json" in fails([*compare_into[:-2], "--resume"], capfd, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", " \n\n ", "only a few words"])
+def test_empty_or_short_text(
+    content: str, prune_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "short.txt"
+    text.write_text(content)
+    error = fails([*prune_into, "--calibration", str(text)], capfd, tmp_path)
+    assert "holds no text" in error or "the text has 16 tokens, 4 windows of 32 need 128" in error
+
+
+def _damaged(folder: Path, kind: str) -> None:
+    if kind == "weights":
+        network = tiny("llama")
+        network.model.layers[1].mlp.up_proj.weight[0, 0] = torch.nan
+        network.save_pretrained(folder)
+    elif kind == "activations":
+        network = tiny("llama")
+        network.model.layers[1].input_layernorm.weight[3] = torch.inf
+        network.save_pretrained(folder)
+    elif kind == "file":
+        file = folder / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:5000])
+    else:
+        (folder / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("weights", "the weights of model.layers.1.mlp.up_proj hold NaN"),
+        ("activations", "the input of model.layers.1.self_attn.q_proj holds NaN"),
+        ("file", "model.safetensors is damaged"),
+        ("no file", "holds no weights"),
+    ],
+)
+def test_damaged_models(
+    kind: str,
+    reason: str,
+    prune_into: list[str],
+    llama_folder: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    folder = Path(shutil.copytree(llama_folder, tmp_path / "model"))
+    _damaged(folder, kind)
+    assert reason in fails(["prune", str(folder), *prune_into[2:]], capfd, tmp_path)
+
+
+def test_out_of_memory_before_the_first_forward(
+    prune_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wanda_core.pruning.memory_needed.free_bytes", lambda _: 1000)
+    error = fails(prune_into, capfd, tmp_path)
+    assert "pruning with 4 windows of 32 tokens under --schedule layer needs" in error
+
+
+def test_a_folder_in_use(prune_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep me")
+    assert "exists already" in fails(prune_into, capfd, tmp_path)
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; from wanda_core.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    )
+    code += "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("command", ["prune", "compare"])
+def test_control_c_leaves_nothing(command: str, llama_folder: Path, tmp_path: Path) -> None:
+    """A real process, interrupted in the middle of its work on a text that takes it minutes."""
+    text = tmp_path / "long.txt"
+    text.write_text("all work and no play makes a dull boy " * 60_000)
+    out = (
+        ["--out", str(tmp_path / "out")]
+        if command == "prune"
+        else ["--evaluation", "pydoc", "--windows", "1"]
+    )
+    arguments = [
+        command, str(llama_folder), "--calibration", str(text), "--samples", "8000", "--length", "256", *out
+    ]  # fmt: skip
+    if command == "compare":
+        arguments += ["--eval-length", "32"]
+    trace = "import sys, wanda_core.pruning.parked_forward as walk; from wanda_core.__main__ import main\n"
+    trace += "forward = walk.ParkedForward.run\n"
+    trace += "def run(self):\n    print('walking', flush=True)\n    return forward(self)\n"
+    trace += "walk.ParkedForward.run = run\nsys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", trace, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        # Tests that run in a shell's background would hand on that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "walking\n"
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=300)
+    assert (process.returncode, error) == (2, "wanda_core: stopped\n")
+    assert [file.name for file in tmp_path.iterdir()] == ["long.txt"]
