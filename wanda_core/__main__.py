@@ -12,18 +12,19 @@ from wanda_core.errors import Refused
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Exit code 0, or 2 with one line on standard error."""
+    options = argparse.Namespace(flags={})
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser().parse_args(arguments, options)
         options.run(options)
     except Refused as error:
-        return _fail(str(error))
+        return _fail(error.told(lambda setting: options.flags.get(setting, f"--{setting.replace('_', '-')}")))
     except KeyboardInterrupt:
         return _fail("stopped")
     except (MemoryError, RuntimeError) as error:
         from wanda_core.machine import is_out_of_memory
 
         if is_out_of_memory(error):
-            return _fail("out of memory: take fewer --samples, a smaller --length or a smaller model")
+            return _fail("out of memory: lower --samples or --length, or choose a smaller model")
         raise
     return 0
 

@@ -20,7 +20,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 def dtype_named(name: str, default: torch.dtype | str) -> torch.dtype | str:
     """The dtype of that name, or the default for `auto`; `Refused` where there is none."""
     if name != "auto" and name not in DTYPES:
-        raise Refused(f"--dtype must be auto, {', '.join(DTYPES)}")
+        raise Refused(f"{{dtype}} must be auto, {', '.join(DTYPES)}")
     return DTYPES.get(name, default)
 
 
@@ -29,11 +29,11 @@ def device_named(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
-        raise Refused("--device must be auto, cpu, cuda or cuda:N")
+        raise Refused("{device} must be auto, cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise Refused(
-            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; try --device cpu"
+            f"{{device}} {name}: this machine has {torch.cuda.device_count()} CUDA devices; try cpu"
         )
     return device
 

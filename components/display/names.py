@@ -43,22 +43,23 @@ def amount(row: dict) -> str:
     return row["pattern"] if row["pattern"] != "unstructured" else f"{row['sparsity']:.0%}"
 
 
-FLAGS = {
-    "try --dtype bfloat16 or a smaller model": "choose a smaller model",
-    "try --dtype float32": "choose another model",
-    "try --method wanda": "choose Wanda",
-    "--samples": "Calibration windows",
-    "--windows": "Evaluation windows",
-    "--eval-length": "Tokens per window",
-    "--length": "Tokens per window",
-    "--schedule": "Statistics from",
-    "--seed": "Seed",
+CONTROLS = {
+    "source": "Model",
+    "calibration": "Calibration text",
+    "evaluation": "Evaluation text",
+    "method": "Methods",
+    "sparsity": "Sparsity",
+    "pattern": "Pattern",
+    "samples": "Calibration windows",
+    "windows": "Evaluation windows",
+    "length": "Tokens per window",
+    "eval_length": "Tokens per window",
+    "schedule": "Statistics from",
+    "seed": "Seed",
 }
-"""What the command line calls by a flag, as the recipe panel calls it."""
+"""What the recipe panel calls a setting."""
 
 
-def without_flags(message: str) -> str:
-    """A message of the engine for somebody who has the page."""
-    for flag, label in FLAGS.items():
-        message = message.replace(flag, label)
-    return message
+def control(setting: str) -> str:
+    """What the page calls a setting that a message names."""
+    return CONTROLS.get(setting, setting)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from components.display.names import without_flags
+from components.display.names import control
+from wanda_core.errors import Refused
 
 
 def ready(message: str) -> str:
@@ -24,7 +25,8 @@ def working(doing: str, share: float, left: str) -> str:
     )
 
 
-def failed(message: str) -> str:
-    """Why it did not work and what to do, where the eye is."""
-    said = without_flags(message)
+def failed(message: Refused | str) -> str:
+    """Why it did not work and what to do, where the eye is; settings in braces get their controls' names."""
+    refused = message if isinstance(message, Refused) else Refused(message)
+    said = refused.told(control)
     return f'<p class="status failed" role="alert">{escape(said[:1].upper() + said[1:])}.</p>'

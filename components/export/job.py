@@ -79,7 +79,7 @@ class Export(Job):
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, Refused):  # without the path that it was to have
-                raise Refused(str(error).replace(f"{folder}/", "")) from error
+                raise Refused(error.text.replace(f"{folder}/", "")) from error
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise Refused("the disk is full: try again later, or export a smaller model") from error
             raise

@@ -52,7 +52,7 @@ def build_push(file: gr.State) -> None:
                 (content,) = Path(folder).iterdir()
                 address = push_folder(content, repo, token.token)
         except Refused as error:
-            return failed(str(error).replace("--push-to-hub", "Push"))
+            return failed(error)
         return ready(f"Uploaded: {address}")
 
     push.click(upload, [file, repo], result, concurrency_limit=1, api_visibility="private")

@@ -53,7 +53,7 @@ def redraw(key: Any, layer: Any, *settings: Any) -> list[Any]:
     try:
         return card_values(look_named(key), layer, *settings)
     except Refused as error:
-        return _refused(str(error))
+        return _refused(error)
 
 
 def clicked(event: gr.EventData, key: Any, layer: Any, *settings: Any) -> list[Any]:
@@ -68,7 +68,7 @@ def clicked(event: gr.EventData, key: Any, layer: Any, *settings: Any) -> list[A
             row, column = round(finite("Row of the weight", y)), round(finite("Input of the weight", x))
         return [layer, row, column, *card_values(look, layer, *settings, row, column, unfolded)]
     except Refused as error:
-        return [gr.skip()] * 3 + _refused(str(error))
+        return [gr.skip()] * 3 + _refused(error)
 
 
 def recolour(key: Any, quantity: Any) -> list[Any]:
@@ -78,7 +78,7 @@ def recolour(key: Any, quantity: Any) -> list[Any]:
         if not isinstance(quantity, str) or quantity not in QUANTITIES:
             raise Refused("choose a colour from the list")
     except Refused as error:
-        return [gr.skip(), failed(str(error))]
+        return [gr.skip(), failed(error)]
     return [_map(look, quantity), map_note_html(quantity)]
 
 
@@ -125,5 +125,5 @@ def _map(look: Look, quantity: str) -> Any:
     return drawn(figure, f"map-{quantity}")
 
 
-def _refused(message: str) -> list[Any]:
+def _refused(message: Refused) -> list[Any]:
     return [failed(message), *[gr.skip()] * 7]

@@ -18,7 +18,7 @@ RECORDED = ASSETS / "recorded"
 RECORDED_KEY = "recorded"
 
 
-GONE = "what was gathered has been dropped to make room: press Look inside again"
+GONE = "these results have expired: press Look inside again"
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ class Failure:
     """Why the job as a whole ended early."""
 
     message: str
+    """May name settings in braces, as `Refused` does."""
 
 
 Event = Progress | Failure | Any

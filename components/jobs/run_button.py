@@ -49,7 +49,7 @@ def on_click(
         try:
             task = worker.join(visitor, make_job(*values))
         except Refused as error:
-            yield [failed(str(error)), *idle, *keep]
+            yield [failed(error), *idle, *keep]
             return
         try:
             shown = None

@@ -64,14 +64,14 @@ def carry_out(job: Job) -> Iterator[Event]:
                 import_engine()
                 job.compute(put, stop)
         except Refused as error:
-            events.put(Failure(str(error)))
+            events.put(Failure(error.text))
         except Stopped:
             pass
         except Exception as error:
             from wanda_core.machine import is_out_of_memory
 
             if not is_out_of_memory(error):
-                events.put(Failure(f"this should not happen ({type(error).__name__}): please report it"))
+                events.put(Failure(f"internal error ({type(error).__name__}): please report it"))
                 raise
             events.put(Failure("out of memory: take a smaller model, fewer windows or a smaller window"))
         finally:

@@ -22,7 +22,7 @@ def recompute(weight: Any, inputs: Any, percent: Any) -> str:
     try:
         return _lesson(weight, inputs, percent)
     except Refused as error:
-        return failed(str(error))
+        return failed(error)
 
 
 def _lesson(weight: Any, inputs: Any, percent: Any) -> str:

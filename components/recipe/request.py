@@ -54,7 +54,7 @@ def check_panel(
             f"your text has {len(own):,} characters, {LIMITS.text_characters:,} are allowed: shorten it"
         )
     if broken(own):
-        raise Refused("your text holds half a character, as after a cut through an emoji: paste it again")
+        raise Refused("your text holds an invalid character (a broken emoji): paste it again")
     length = whole("Tokens per window", length, 16, LIMITS.length)
     most = LIMITS.tokens // length
     samples = whole("Calibration windows", samples, 1, most)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from components.display.names import amount, name, point, without_flags
+from components.display.names import amount, name, point
 from components.display.number_format import duration, number, threads, times
 from components.results.job import Outcome
 
@@ -66,7 +66,7 @@ def table_html(rows: list[dict[str, Any]]) -> str:
 
 def _table_row(row: dict[str, Any], dense: float | None) -> str:
     if row["error"]:
-        reason = escape(without_flags(row["error"]))
+        reason = escape(row["error"])
         return f'<tr><th>{escape(point(row))}</th><td class="failed" colspan="4">{reason}</td></tr>'
     interval = ""
     if row["perplexity_low"] is not None:

@@ -214,7 +214,7 @@ def connect(worker: Worker, view: FarView, panel_inputs: Sequence[Any], sources:
         try:
             return report.reach(swept_named(key), _budget(percent))
         except Refused as error:
-            return failed(str(error))
+            return failed(error)
 
     for event in (view.key.change, view.budget.release, view.budget.change):
         event(reach, [view.key, view.budget], view.reach, queue=False, show_progress="hidden", api_name=False)
@@ -230,7 +230,7 @@ def connect(worker: Worker, view: FarView, panel_inputs: Sequence[Any], sources:
         try:
             return [ready("This is what the file holds."), *update(saved_sweep(file))]
         except Refused as error:
-            return [failed(str(error)), *([gr.skip()] * len(outputs))]
+            return [failed(error), *([gr.skip()] * len(outputs))]
 
     view.saved.upload(open_saved, view.saved, [view.status_line, *outputs], api_visibility="private")
 

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from components.display.html import protocol_note
-from components.display.names import name, point, without_flags
+from components.display.names import name, point
 from components.display.number_format import duration, number, threads, times
 from components.sweep.job import Swept
 
@@ -72,7 +72,7 @@ def rows(swept: Swept) -> str:
     for row in swept.rows:
         if row["error"]:
             body += f'<tr><th>{escape(point(row))}</th><td class="failed" colspan="{len(head) - 1}">'
-            body += f"{escape(without_flags(row['error']))}</td></tr>"
+            body += f"{escape(row['error'])}</td></tr>"
             continue
         value = row["perplexity"]
         seconds = (row["prune_seconds"] or 0) + (row["evaluate_seconds"] or 0)

@@ -55,7 +55,7 @@ def check(
             f"the prompt has {len(prompt):,} characters, {PROMPT_CHARACTERS:,} are allowed: shorten it"
         )
     if broken(prompt):
-        raise Refused("the prompt holds half a character, as after a cut through an emoji: type it again")
+        raise Refused("the prompt holds an invalid character (a broken emoji): type it again")
     sampling = Sampling(
         whole("New tokens", new_tokens, 1, NEW_TOKENS),
         temperature,

@@ -46,7 +46,7 @@ def expect_refusal(address: str, name: str, values: list[Any]) -> None:
     """One sentence of ours, nothing of the server's, and it goes on."""
     answer = call(address, name, values)
     assert 'role=\\"alert\\"' in answer, answer[:500]
-    assert "This should not happen" not in answer
+    assert "Internal error" not in answer
     assert "root:" not in answer
     assert str(ROOT) not in answer
     assert alive(address)

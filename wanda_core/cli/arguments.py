@@ -57,8 +57,8 @@ def load(options: argparse.Namespace, length: int) -> Any:
     model = load_model(options.source, device=options.device, dtype=options.dtype, revision=options.revision)
     if model.context and length > model.context:
         raise Refused(
-            f"{options.source} reads at most {model.context:,} tokens at a time, not {length:,}: lower --length"
-            + (" and --eval-length" if options.command == "compare" else "")
+            f"{options.source} reads at most {model.context:,} tokens at a time, not {length:,}: lower {{length}}"
+            + (" and {eval_length}" if options.command == "compare" else "")
         )
     return model
 

@@ -20,10 +20,13 @@ from wanda_core.cli.progress_bar import Bar
 from wanda_core.errors import Refused
 from wanda_core.method.methods import METHODS
 
+FLAGS = {"method": "--methods", "sparsity": "--sparsities", "pattern": "--patterns"}
+"""Settings that this command has lists of."""
+
 
 def add_to(commands: Any) -> None:
     command = commands.add_parser("compare", help="measure perplexities of methods and sparsities")
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, flags=FLAGS)
     add_model(command)
     command.add_argument(
         "--methods",
@@ -68,14 +71,14 @@ def run(options: argparse.Namespace) -> None:
         for pattern in options.patterns
     ]
     if options.resume and not options.json:
-        raise Refused("--resume goes with --json FILE, the results to go on from")
+        raise Refused("--resume needs --json FILE, the results to continue")
     refuse_unwritable(options.json, options.csv)
     kept = load_json(options.json) if options.resume and options.json.exists() else None
 
     if options.windows is not None and options.windows < 1:
-        raise Refused("--windows must be a whole number, 1 or more")
+        raise Refused("{windows} must be a whole number, 1 or more")
     if options.eval_length < 2:
-        raise Refused("--eval-length must be a whole number, 2 or more")
+        raise Refused("{eval_length} must be a whole number, 2 or more")
     evaluated = (options.windows or 10_000) * options.eval_length
     evaluation = read_text(options.evaluation, "evaluation", evaluated * CHARACTERS_PER_TOKEN)
     wanted = characters(options.samples, options.length)

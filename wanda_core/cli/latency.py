@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
         )
     else:
         if options.revision:
-            raise Refused("--revision goes with a Hub id, not with --shapes")
+            raise Refused("--revision applies to a Hub id, not to --shapes")
         shapes, device = parse_shapes(options.shapes), device_named(options.device)
         default = torch.float16 if device.type == "cuda" else torch.float32
         dtype = dtype_named(options.dtype, default)

@@ -90,7 +90,7 @@ def ask(
         For each of them, whether it got each question right.
 
     Raises:
-        Refused: the questions cannot be had, the task has no `acc` for each question, or memory ran out.
+        Refused: the questions cannot be loaded, the task has no `acc` for each question, or memory ran out.
     """
     loaded = _load(name, task)
     right = []
@@ -126,7 +126,7 @@ def _load(name: str, task: Task) -> dict[str, Any]:
         ) from error
     except Exception as error:  # the harness, `datasets` and the Hub raise what has no common class
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise Refused(f"the questions of {name} cannot be had: {reason}") from error
+        raise Refused(f"could not load the questions of {name}: {reason}") from error
     for each in loaded["tasks"].values():
         each.set_config(key="num_fewshot", value=0)
     return loaded

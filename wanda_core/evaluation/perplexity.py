@@ -74,7 +74,7 @@ def perplexity(
             evaluation.add(index)
         except torch.OutOfMemoryError as error:
             raise Refused(
-                f"out of memory on {device} while evaluating {windows.shape[1]} tokens: lower --eval-length"
+                f"out of memory on {device} while evaluating {windows.shape[1]} tokens: lower {{eval_length}}"
             ) from error
         if on_progress:
             on_progress((index + 1) / len(windows), f"window {index + 1} of {len(windows)}")

@@ -42,7 +42,7 @@ def zero_shot(
         on_answers: called with each task's answers as they are there.
 
     Returns:
-        Answers for every task. One whose questions cannot be had has the reason in `error`; the others go on.
+        Answers for every task. One whose questions cannot be loaded has the reason in `error`; the others go on.
 
     Raises:
         Refused: the harness is not installed, or an argument is wrong.

@@ -101,7 +101,7 @@ class Measurement:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            row["error"] = "out of memory: take fewer --samples, a smaller --length or a smaller model"
+            row["error"] = "out of memory: use fewer calibration windows, shorter ones or a smaller model"
         return Measured(point, row, pruning)
 
     def _fill_answers(self) -> None:

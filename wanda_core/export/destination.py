@@ -24,9 +24,9 @@ def check_destination(out: Path, needed: int) -> None:
     try:
         taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
     except OSError as error:
-        raise Refused(f"--out {out} cannot be used: {error.strerror}") from error
+        raise Refused(f"{out} cannot be used: {error.strerror}") from error
     if taken:
-        raise Refused(f"{out} exists already: give --out a new folder")
+        raise Refused(f"{out} exists already: choose a new folder")
     parent = out.absolute().parent
     if not parent.is_dir():
         raise Refused(f"{parent} is no folder: create it first")

@@ -14,7 +14,7 @@ from wanda_core.models.hub_id import NAME
 def check_name(repo: str) -> None:
     """Refuse what is not OWNER/NAME, before hours of work depend on it."""
     if not isinstance(repo, str) or not NAME.fullmatch(repo) or ".." in repo or "--" in repo:
-        raise Refused("--push-to-hub takes OWNER/NAME, a new model of yours on the Hub")
+        raise Refused("the name on the Hub must be OWNER/NAME, a new model of yours")
 
 
 def push(folder: Path, repo: str, token: str | None = None) -> str:
@@ -37,7 +37,7 @@ def push(folder: Path, repo: str, token: str | None = None) -> str:
     except hub_errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         if status == 409:
-            raise Refused(f"{repo} is on the Hub already: give --push-to-hub a new name") from error
+            raise Refused(f"{repo} is on the Hub already: choose a new name") from error
         if status in (401, 403):
             raise Refused(
                 f"the Hub does not let you write {repo}: run `hf auth login` or set HF_TOKEN, with a token that may "

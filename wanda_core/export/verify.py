@@ -39,7 +39,7 @@ def read_back(
     differing += [name for name, mask in pruning.masks.items() if (masks[name].bits != mask.bits).any()]
     check_stop(stop)
     if differing:
-        raise Refused(f"the export did not come back as it was written ({sorted(differing)[0]}): try again")
+        raise Refused(f"verification failed: {sorted(differing)[0]} differs after re-reading: try again")
 
 
 def _same(

@@ -43,9 +43,9 @@ class OpenLayer:
         """
         weight, norms = weight.float().cpu().contiguous(), norms.float().cpu()
         if not torch.isfinite(weight.sum(dtype=torch.float64)):
-            raise Refused(f"the weights of {name} hold NaN or infinite values")
+            raise Refused(f"the weights of {name} hold NaN or infinite values: the model is damaged")
         if not torch.isfinite(norms).all():
-            raise Refused(f"the input of {name} holds NaN or infinite values: try --dtype float32")
+            raise Refused(f"the input of {name} holds NaN or infinite values: try {{dtype}} float32")
         return cls(name, weight, norms)
 
     @property

@@ -44,7 +44,7 @@ def check_divides(pattern: Pattern, name: str, columns: int) -> None:
     """Refuse an N:M pattern that cannot lie on the `columns` inputs of the layer `name`."""
     if pattern.structured and columns % pattern.among:
         raise Refused(
-            f"pattern {pattern} does not divide the {columns} inputs of {name}: choose an M that does"
+            f"{{pattern}} {pattern} does not divide the {columns} inputs of {name}: choose an M that does"
         )
 
 

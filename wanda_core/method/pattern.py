@@ -27,7 +27,7 @@ class Pattern:
         found = re.fullmatch(r"(\d{1,2}):(\d{1,2})", text) if isinstance(text, str) else None
         if not found or not 0 < int(found[1]) < int(found[2]) <= 64:
             raise Refused(
-                "pattern must be `unstructured` or N:M with 0 < N < M <= 64, such as 2:4: "
+                "{pattern} must be `unstructured` or N:M with 0 < N < M <= 64, such as 2:4: "
                 "N weights kept of every M"
             )
         return cls(int(found[1]), int(found[2]))

@@ -41,25 +41,27 @@ class Recipe:
         sparsity = _sparsity(self.sparsity, pattern)
         object.__setattr__(self, "sparsity", sparsity)
         if self.group is not None and self.group not in GROUPS:
-            raise Refused(f"--group must be one of {', '.join(GROUPS)}")
+            raise Refused(f"{{group}} must be one of {', '.join(GROUPS)}")
         if self.group is not None and self.group not in method.groups:
             raise Refused(
-                f"--group {self.group} does not apply to {self.method}, "
+                f"{{group}} {self.group} does not apply to {self.method}, "
                 f"whose weights compete within {', '.join(method.groups)} only"
             )
         if pattern.structured and self.group is not None:
             raise Refused(
-                f"--group does not go with {pattern}: weights compete within every {pattern.among} inputs"
+                f"{{group}} does not apply to {pattern}: weights compete within every {pattern.among} inputs"
             )
         if not pattern.structured and self.group is None:
             object.__setattr__(self, "group", method.group)
         parse_allocation(self.allocation)
         if pattern.structured and self.allocation != "uniform":
-            raise Refused(f"--allocation goes without N:M patterns: {pattern} fixes every layer's sparsity")
+            raise Refused(
+                f"{{allocation}} does not apply to N:M patterns: {pattern} fixes every layer's sparsity"
+            )
         if self.schedule not in SCHEDULES:
-            raise Refused(f"--schedule must be one of {', '.join(SCHEDULES)}")
+            raise Refused(f"{{schedule}} must be one of {', '.join(SCHEDULES)}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise Refused("--seed must be a whole number, 0 or more")
+            raise Refused("{seed} must be a whole number, 0 or more")
 
     @property
     def parsed_pattern(self) -> Pattern:
@@ -80,7 +82,7 @@ def parse_allocation(text: str) -> dict[str, float]:
     """
     if text in ALLOCATIONS:
         return {}
-    advice = "--allocation must be uniform, owl, or NAME=RATIO,... with block numbers or layer names, such as 0=0.3"
+    advice = "{allocation} must be uniform, owl, or NAME=RATIO,... with block numbers or layer names, such as 0=0.3"
     if not isinstance(text, str):
         raise Refused(advice)
     ratios = {}
@@ -93,7 +95,7 @@ def parse_allocation(text: str) -> dict[str, float]:
         if not name or not equals or not 0 <= ratio <= 1:
             raise Refused(advice)
         if name in ratios:
-            raise Refused(f"--allocation names {name[:80]} twice")
+            raise Refused(f"{{allocation}} names {name[:80]} twice")
         ratios[name] = ratio
     return ratios
 
@@ -102,9 +104,9 @@ def _sparsity(value: float | None, pattern: Pattern) -> float:
     if value is None:
         return pattern.sparsity if pattern.structured else 0.5
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise Refused("--sparsity must lie between 0 and 1: the share of weights to remove")
+        raise Refused("{sparsity} must lie between 0 and 1: the share of weights to prune")
     if pattern.structured and abs(value - pattern.sparsity) > 1e-9:
         raise Refused(
-            f"--pattern {pattern} fixes the sparsity at {pattern.sparsity:g}; leave --sparsity {value:g} away"
+            f"{{pattern}} {pattern} fixes the sparsity at {pattern.sparsity:g}: omit {{sparsity}} {value:g}"
         )
     return float(value)

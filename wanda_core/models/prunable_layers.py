@@ -203,7 +203,7 @@ def _refuse_values(name: str, weight: Tensor) -> None:
         )
     if weight.is_meta:
         raise Refused(
-            f"the weights of {name} are not on the device (offloaded): use a larger device or --device cpu"
+            f"the weights of {name} are not on the device (offloaded): use a larger device, or cpu for {{device}}"
         )
     if weight.dtype not in FLOATS:
         raise Refused(f"{name} holds {weight.dtype} weights: float32, bfloat16 or float16 needed")

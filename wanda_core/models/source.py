@@ -67,7 +67,7 @@ class Target:
         if needed > free:
             raise Refused(
                 f"{source} needs about {gigabytes(needed)} on {self.device}, {gigabytes(free)} are free: "
-                f"try --dtype bfloat16 or a smaller model"
+                f"try {{dtype}} bfloat16 or a smaller model"
             )
 
 
@@ -78,7 +78,7 @@ def locate(source: str, revision: str | None, target: Target) -> tuple[Path, str
     folder = Path(source)
     if folder.is_dir():
         if revision is not None:
-            raise Refused("--revision goes with a Hub id, not with a local folder")
+            raise Refused("{revision} applies to a Hub id, not to a local folder")
         return folder, None
     if folder.exists():
         raise Refused(f"{source} is neither a folder nor a .gguf file")
@@ -129,7 +129,9 @@ def _download(name: str, revision: str | None, target: Target) -> tuple[Path, st
     except hub_errors.GatedRepoError as error:
         raise Refused(_gated(name)) from error
     except (hub_errors.HTTPError, hub_errors.LocalEntryNotFoundError, ConnectionError) as error:
-        raise Refused(f"the download of {name} broke off: try again, what has arrived is kept") from error
+        raise Refused(
+            f"the download of {name} was interrupted: try again, what has arrived is kept"
+        ) from error
     except OSError as error:
         raise Refused(f"{name} cannot be stored: {first_line(error)}") from error
     return Path(folder), info.sha
@@ -187,7 +189,7 @@ def load_refusal(source: str, part: str, error: Exception) -> Refused:
     """What to say of an error in a loading library; a damaged or foreign file may make it raise anything."""
     # torch reports a failed allocation on the CPU as a plain RuntimeError.
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return Refused(f"out of memory while loading {source}: try --dtype bfloat16 or a smaller model")
+        return Refused(f"out of memory while loading {source}: try {{dtype}} bfloat16 or a smaller model")
     if "trust_remote_code" in str(error):
         return Refused(
             f"{source} needs code of its own to run, which is never executed here: choose another model"

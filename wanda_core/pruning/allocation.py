@@ -28,8 +28,8 @@ def explicit(prunable: PrunableModel, ratios: Mapping[str, float], sparsity: flo
     for name in ratios:
         if name not in known:
             raise Refused(
-                f"--allocation: no block or prunable layer `{name[:80]}`; blocks are 0 to {len(prunable.blocks) - 1}, "
-                f"layers are named like {prunable.layers[0].name}"
+                f"{{allocation}}: no block or prunable layer `{name[:80]}`; blocks are "
+                f"0 to {len(prunable.blocks) - 1}, layers are named like {prunable.layers[0].name}"
             )
     return {
         layer: ratios.get(layer.name, ratios.get(str(layer.block), sparsity)) for layer in prunable.layers

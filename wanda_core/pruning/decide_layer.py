@@ -55,7 +55,7 @@ class LayerPruner:
             weight = values.to(layer.stored.dtype).contiguous()
             if not torch.isfinite(weight).all():
                 raise Refused(
-                    f"{self.method.name} gives NaN or infinite weights in {layer.name}: try --method wanda"
+                    f"{self.method.name} gives NaN or infinite weights in {layer.name}: try {{method}} wanda"
                 )
             self.result.changed.put(layer.name, weight[mask])
         packed = PackedMask.pack(mask)
@@ -81,11 +81,11 @@ class LayerPruner:
         """The mask, the new weight where the method changes it (both (out, in)), and what the report must say."""
         # A sum is NaN or infinite as soon as one of its terms is.
         if not torch.isfinite(layer.weight.sum(dtype=torch.float32)):
-            raise Refused(f"the weights of {layer.name} hold NaN or infinite values")
+            raise Refused(f"the weights of {layer.name} hold NaN or infinite values: the model is damaged")
         norms = statistics.norms()
         self.result.norms[layer.name] = norms.cpu()
         if not torch.isfinite(norms).all():
-            raise Refused(f"the input of {layer.name} holds NaN or infinite values: try --dtype float32")
+            raise Refused(f"the input of {layer.name} holds NaN or infinite values: try {{dtype}} float32")
         if self.method.needs_inputs and statistics.tokens == 0:
             return self._mask(layer, "magnitude", norms, "output"), None, NO_TOKEN
         if self.method.update == "none":
@@ -109,5 +109,5 @@ class LayerPruner:
             try:
                 self._factor = (statistics, kind.of(statistics.gram()))
             except Refused as error:
-                raise Refused(f"{layer.name}: {error}") from None
+                raise Refused(f"{layer.name}: {error.text}") from None
         return self._factor[1]

@@ -78,16 +78,16 @@ def refuse_if_too_large(
     needed = walk_bytes(prunable, samples, length, micro_batch, schedule, gram)
     if needed <= free:
         return
-    advice = "take a smaller --length"
+    advice = "lower {length}"
     fitting = [s for s in (samples // 2**i for i in range(1, 12)) if s]
     for fewer in fitting:
         if walk_bytes(prunable, fewer, length, min(micro_batch, fewer), schedule, gram) <= free:
-            advice = f"--samples {fewer} would fit"
+            advice = f"{{samples}} {fewer} would fit"
             break
     in_blocks = walk_bytes(prunable, samples, length, micro_batch, "block", gram)
     if schedule == "layer" and in_blocks <= free:
-        advice = f"--schedule block needs {gigabytes(in_blocks)}, or {advice}"
+        advice = f"{{schedule}} block needs {gigabytes(in_blocks)}, or {advice}"
     raise Refused(
-        f"pruning with {samples} windows of {length} tokens under --schedule {schedule} needs {gigabytes(needed)} "
+        f"pruning with {samples} windows of {length} tokens under {{schedule}} {schedule} needs {gigabytes(needed)} "
         f"beside the model, {gigabytes(free)} are free: {advice}"
     )

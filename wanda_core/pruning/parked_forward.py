@@ -33,9 +33,7 @@ OnProgress = Callable[[float, str], None]
 """Called with the share of the work that is done, 0 to 1, and the name of the layer just reached."""
 
 
-OTHER_WAY = (
-    "the forward takes another way for other texts: its layers cannot be decided for all texts together"
-)
+OTHER_WAY = "micro-batches take different paths through the model, so their statistics cannot be combined"
 
 
 class ParkedForward:
@@ -199,7 +197,7 @@ class ParkedForward:
             self._gathering = False
             if versions != [tensor._version for tensor in tensors]:
                 raise Refused(
-                    f"block {index} changes its own input, so it cannot run twice: use --schedule layer"
+                    f"block {index} changes its own input, so it cannot run twice: choose layer for {{schedule}}"
                 )
             called = tuple(layer for layer in layers if layer in self._statistics)
             for layer, weight in _park(called).items():

@@ -98,7 +98,8 @@ def prune(
             result.uncalled, spent, before = gathered.uncalled, gathered.seconds, gathered.seconds
     except torch.OutOfMemoryError as error:
         raise Refused(
-            f"out of memory on {device} while pruning: take fewer --samples, a smaller --length or --schedule block"
+            f"out of memory on {device} while pruning: "
+            "lower {samples} or {length}, or choose block for {schedule}"
         ) from error
     result.seconds = {
         "total": before + perf_counter() - start,

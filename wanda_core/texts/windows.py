@@ -46,11 +46,11 @@ def evaluation_windows(ids: Tensor, windows: int | None, length: int) -> Tensor:
     Raises:
         Refused: the text is too short, or a number is not a whole one or too small.
     """
-    check_whole("--eval-length", length, 2)
+    check_whole("{eval_length}", length, 2)
     if windows is None:
         windows = max(1, len(ids) // length)
-    check_whole("--windows", windows, 1)
-    _check_enough(len(ids), 0, windows, length, "--windows or --eval-length")
+    check_whole("{windows}", windows, 1)
+    _check_enough(len(ids), 0, windows, length, "{windows} or {eval_length}")
     return ids[: windows * length].reshape(windows, length)
 
 
@@ -70,11 +70,11 @@ def calibration_windows(ids: Tensor, samples: int, length: int, seed: int, after
     Raises:
         Refused: the text is too short, or a number is not a whole one or too small.
     """
-    check_whole("--samples", samples, 1)
-    check_whole("--length", length, 2)
-    check_whole("--seed", seed, 0)
+    check_whole("{samples}", samples, 1)
+    check_whole("{length}", length, 2)
+    check_whole("{seed}", seed, 0)
     check_whole("after", after, 0)
-    _check_enough(len(ids), after, samples, length, "--samples or --length")
+    _check_enough(len(ids), after, samples, length, "{samples} or {length}")
     # Windows shrunk to one token each lie at distinct positions: draw those, then let every window grow back.
     positions = len(ids) - after - samples * (length - 1)
     generator = np.random.default_rng(seed)

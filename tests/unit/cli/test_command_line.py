@@ -126,11 +126,11 @@ def test_a_failing_point_is_told_after_the_others(
         (["--sparsity", "-0.1"], "--sparsity must lie between 0 and 1"),
         (["--sparsity", "nan"], "--sparsity must lie between 0 and 1"),
         (["--sparsity", "half\nof it"], "invalid float value"),
-        (["--pattern", "4:2"], "pattern must be"),
+        (["--pattern", "4:2"], "--pattern must be"),
         (["--pattern", "2:4", "--sparsity", "0.6"], "--pattern 2:4 fixes the sparsity at 0.5"),
         (["--pattern", "2:5"], "does not divide the 32 inputs of model.layers.0.self_attn.q_proj"),
         (["--pattern", "1:32"], "does not divide the 48 inputs of model.layers.0.mlp.down_proj"),
-        (["--pattern", "2:4", "--group", "layer"], "--group does not go with 2:4"),
+        (["--pattern", "2:4", "--group", "layer"], "--group does not apply to 2:4"),
         (["--group", "row"], "--group must be one of"),
         (["--method", "best"], "no method `best`"),
         (["--schedule", "never"], "--schedule must be one of"),
@@ -143,7 +143,7 @@ def test_a_failing_point_is_told_after_the_others(
         (["--length", "512"], "reads at most 256 tokens at a time"),
         (["--device", "tpu"], "--device must be"),
         (["--dtype", "int8"], "--dtype must be"),
-        (["--revision", "main"], "--revision goes with a Hub id"),
+        (["--revision", "main"], "--revision applies to a Hub id"),
         (["--calibration", "none.txt"], "none.txt"),
         (["--unknown"], "unrecognized arguments"),
         (["--out", "no/such/folder"], "is no folder"),
@@ -163,8 +163,8 @@ def test_bad_arguments(
     ("arguments", "reason"),
     [
         (["--sparsities", "0.5,most"], "--sparsities takes numbers"),
-        (["--sparsities", "2"], "--sparsity must lie between 0 and 1"),
-        (["--patterns", "2-4"], "pattern must be"),
+        (["--sparsities", "2"], "--sparsities must lie between 0 and 1"),
+        (["--patterns", "2-4"], "--patterns must be"),
         (["--windows", "0"], "--windows must be"),
         (["--eval-length", "0"], "--eval-length must be"),
         (["--windows", "999"], "999 windows of 32 need 31,968"),
@@ -186,7 +186,7 @@ def test_bad_arguments_of_compare(
 def test_resume_needs_a_file(
     compare_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert "--resume goes with --json" in fails([*compare_into[:-2], "--resume"], capfd, tmp_path)
+    assert "--resume needs --json" in fails([*compare_into[:-2], "--resume"], capfd, tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", " \n\n ", "only a few words"])

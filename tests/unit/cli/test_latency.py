@@ -50,7 +50,7 @@ def test_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
         (["pocket", "--tokens", "many"], "--tokens takes"),
         (["--shapes", "4x4", "--dtype", "int4"], "--dtype must be"),
         (["--shapes", "4x4", "--device", "tpu"], "--device must be"),
-        (["--shapes", "4x4", "--revision", "main"], "--revision goes with"),
+        (["--shapes", "4x4", "--revision", "main"], "--revision applies to"),
         (["pocket", "--json", "no/such/file"], "is no folder"),
         (["none/such/model/here"], "not a Hub id"),
     ],

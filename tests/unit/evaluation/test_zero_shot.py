@@ -169,7 +169,7 @@ def test_a_task_that_cannot_be_had_leaves_its_reason_and_the_others_go_on(
     missing = task | {"task": "missing", "dataset_kwargs": {"data_files": {"test": "/nowhere/at-all.jsonl"}}}
     without = task | {"task": "without", "metric_list": [{"metric": "acc_norm"}]}
     first, second, third = zero_shot(pocket, [], [missing, without, task])
-    assert "the questions of missing cannot be had" in first.error
+    assert "could not load the questions of missing" in first.error
     assert "has no accuracy" in second.error
     assert third.questions == len(QUESTIONS)
 

@@ -112,7 +112,7 @@ def test_an_export_is_pushed_whole(push, hub: WritableHub, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("repo", "token", "reason"),
     [
-        ("me/taken", TOKEN, "me/taken is on the Hub already: give --push-to-hub a new name"),
+        ("me/taken", TOKEN, "me/taken is on the Hub already: choose a new name"),
         ("me/new", "hf_another", "the Hub does not let you write me/new: run `hf auth login`"),
     ],
 )
@@ -131,6 +131,6 @@ def test_a_name_that_is_none_is_refused_before_any_work(
     out = ["--calibration", "none.txt", "--out", str(tmp_path / "out"), "--push-to-hub", repo]
     assert main(["prune", "pocket", *out]) == 2
     assert capfd.readouterr().err == (
-        "wanda_core: --push-to-hub takes OWNER/NAME, a new model of yours on the Hub\n"
+        "wanda_core: the name on the Hub must be OWNER/NAME, a new model of yours\n"
     )
     assert not (tmp_path / "out").exists()

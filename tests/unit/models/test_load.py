@@ -48,10 +48,10 @@ def test_dtype_and_weights_change_the_fingerprint(llama_folder: Path, copy: Path
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"device": "tpu"}, "--device must be"),
+        ({"device": "tpu"}, "device must be"),
         ({"device": "cuda:99"}, "cuda:99: this machine has"),
-        ({"dtype": "int4"}, "--dtype must be"),
-        ({"revision": "main"}, "--revision goes with a Hub id"),
+        ({"dtype": "int4"}, "dtype must be"),
+        ({"revision": "main"}, "revision applies to a Hub id"),
     ],
 )
 def test_bad_options(llama_folder: Path, arguments: dict[str, str], reason: str) -> None:

@@ -73,6 +73,6 @@ def test_layers_that_read_the_same_input_share_its_gram_matrix(
 
 @pytest.mark.parametrize("group", ["output", "input"])
 def test_a_group_that_does_not_apply_is_refused(group: str) -> None:
-    with pytest.raises(Refused, match=f"--group {group} does not apply to sparsegpt"):
+    with pytest.raises(Refused, match=f"group {group} does not apply to sparsegpt"):
         Recipe(method="sparsegpt", group=group)
     assert Recipe(method="sparsegpt").group == "layer"

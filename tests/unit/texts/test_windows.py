@@ -110,11 +110,11 @@ def test_too_short_a_text_says_what_there_is_and_what_is_needed():
     ids = torch.arange(3100)
     assert refusal(calibration_windows, ids, 16, 512, 0) == (
         "the text has 3,100 tokens, 16 windows of 512 need 8,192: "
-        "give a longer text, or lower --samples or --length"
+        "give a longer text, or lower samples or length"
     )
     assert refusal(calibration_windows, ids, 2, 1024, 0, 1053) == (
         "the text has 3,100 tokens, the first 1,053 of them for evaluation, 2 windows of 1,024 need 2,048: "
-        "give a longer text, or lower --samples or --length"
+        "give a longer text, or lower samples or length"
     )
     assert calibration_windows(ids, 2, 1024, 0, 1052).shape == (2, 1024)
     assert refusal(calibration_windows, ids, 1, 2, 0, 4000).startswith(
@@ -123,27 +123,27 @@ def test_too_short_a_text_says_what_there_is_and_what_is_needed():
     for windows in (1, None):
         assert refusal(evaluation_windows, ids, windows, 4096) == (
             "the text has 3,100 tokens, 1 window of 4,096 needs 4,096: "
-            "give a longer text, or lower --windows or --eval-length"
+            "give a longer text, or lower windows or eval_length"
         )
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.0, 2.5, True, "8", None])
 def test_what_is_no_whole_number_is_refused(bad):
     ids = torch.arange(100)
-    assert "--samples" in refusal(calibration_windows, ids, bad, 4, 0)
-    assert "--length" in refusal(calibration_windows, ids, 2, bad, 0)
-    assert "--eval-length" in refusal(evaluation_windows, ids, 2, bad)
+    assert "samples must" in refusal(calibration_windows, ids, bad, 4, 0)
+    assert "length must" in refusal(calibration_windows, ids, 2, bad, 0)
+    assert "eval_length must" in refusal(evaluation_windows, ids, 2, bad)
     if bad is not None:
-        assert "--windows" in refusal(evaluation_windows, ids, bad, 4)
+        assert "windows must" in refusal(evaluation_windows, ids, bad, 4)
         assert "characters" in refusal(read_text, "pydoc", "calibration", bad)
     if bad != 0 or isinstance(bad, float):
-        assert "--seed" in refusal(calibration_windows, ids, 2, 4, bad)
+        assert "seed must" in refusal(calibration_windows, ids, 2, 4, bad)
         assert "after" in refusal(calibration_windows, ids, 2, 4, 0, bad)
 
 
 def test_a_window_has_at_least_two_tokens():
-    assert "--length" in refusal(calibration_windows, torch.arange(9), 2, 1, 0)
-    assert "--eval-length" in refusal(evaluation_windows, torch.arange(9), 2, 1)
+    assert "length must" in refusal(calibration_windows, torch.arange(9), 2, 1, 0)
+    assert "eval_length must" in refusal(evaluation_windows, torch.arange(9), 2, 1)
 
 
 def test_wikitext_is_divided_between_evaluation_and_calibration(tokenizer):
