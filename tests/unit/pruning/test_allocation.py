@@ -120,7 +120,7 @@ def test_unknown_places_are_refused_before_anything_runs(
 
 @pytest.mark.parametrize("allocation", ["owl", "0=0.5"])
 def test_patterns_fix_the_allocation(allocation: str) -> None:
-    with pytest.raises(Refused, match="without N:M"):
+    with pytest.raises(Refused, match="does not apply to N:M"):
         Recipe(pattern="2:4", allocation=allocation)
 
 
