@@ -10,11 +10,19 @@ from wanda_core.cli import compare, latency, prune
 from wanda_core.errors import Refused
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Exit code 0, or 2 with one line on standard error."""
+def main(
+    arguments: list[str] | None = None, *, prog: str = "python -m wanda_core", more: str | None = None
+) -> int:
+    """Run a command. Exit code 0, or 2 with one line on standard error.
+
+    Args:
+        arguments: those of the process where left out.
+        prog: how the help calls the program.
+        more: a line below the help.
+    """
     options = argparse.Namespace(flags={})
     try:
-        options = _parser().parse_args(arguments, options)
+        options = _parser(prog, more).parse_args(arguments, options)
         options.run(options)
     except Refused as error:
         return _fail(error.told(lambda setting: options.flags.get(setting, f"--{setting.replace('_', '-')}")))
@@ -40,10 +48,8 @@ class _Parser(argparse.ArgumentParser):
         raise Refused(f"{message} (see --help)")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m wanda_core", description="Prune language models and measure what it costs."
-    )
+def _parser(prog: str, more: str | None) -> argparse.ArgumentParser:
+    parser = _Parser(prog=prog, description="Prune language models and measure what it costs.", epilog=more)
     commands = parser.add_subparsers(dest="command", required=True)
     for command in (prune, compare, latency):
         command.add_to(commands)

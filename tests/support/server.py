@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,13 +27,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(**environment: str) -> Iterator[str]:
+def served(
+    *, command: Sequence[str] = (sys.executable, "app.py"), folder: Path = ROOT, **environment: str
+) -> Iterator[str]:
     """Run the app in a process without network; gives its address."""
     port = free_port()
-    path = os.pathsep.join([str(OFFLINE), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(OFFLINE), environment.pop("PYTHONPATH", os.environ.get("PYTHONPATH", ""))])
     process = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port)],
-        cwd=ROOT,
+        [*command, "--port", str(port)],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": path, **environment},
     )
     address = f"http://127.0.0.1:{port}"
