@@ -60,7 +60,7 @@ def main() -> None:
         tokens = calibration_windows(ids, samples, LENGTH, seed=0, after=windows.numel())
         protocol = measured_by(model, tokens, windows, texts_of(windows)) | {"source": NAME}
         measurement = Measurement(model, windows, lambda _, tokens=tokens: tokens)
-        (measured,) = measurement.measure([Point(recipe, Calibration(samples))], lambda _: None)
+        (measured,) = measurement.measure([Point(recipe, Calibration(samples))])
         row = measured.row
         print(point(row), samples, row["perplexity"], row["error"], flush=True)
         rows.append(row)

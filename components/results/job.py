@@ -13,6 +13,7 @@ from components.workspace.experiment import prepare
 from components.workspace.measured_rows import ROW_BYTES, keep_row, known_rows, runs_store
 from components.workspace.prunings import keep_pruning, kept_pruning
 from components.workspace.setup import Setup
+from wanda_core.experiments.rows import rows_of
 from wanda_core.method.recipe import Recipe
 
 
@@ -98,4 +99,5 @@ RECORDED = ASSETS / "recorded" / "smollm2-135m.json"
 
 def recorded_run() -> Outcome:
     """The run that fills the page before anything was measured here."""
-    return Outcome(**json.loads(RECORDED.read_text(encoding="utf-8")))
+    content = json.loads(RECORDED.read_text(encoding="utf-8"))
+    return Outcome(content["protocol"], rows_of(content), content["layers"])

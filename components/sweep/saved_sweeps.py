@@ -46,7 +46,18 @@ def _forget_old(folder: Path) -> None:
 SAVED_BYTES = 2_000_000
 
 
-WORDS = ("method", "pattern", "group", "allocation", "schedule", "calibration", "error")
+WORDS = (
+    "method",
+    "pattern",
+    "group",
+    "allocation",
+    "schedule",
+    "recovery",
+    "order",
+    "evaluation_sha256",
+    "calibration",
+    "error",
+)
 """Columns that hold words; all others hold numbers."""
 
 
@@ -127,6 +138,10 @@ def _sound(row: dict[str, Any]) -> bool:
     for column, value in row.items():
         if column in WORDS:
             good = value is None or (isinstance(value, str) and PLAIN.fullmatch(value))
+        elif column == "window_losses":
+            good = value is None or (
+                isinstance(value, list) and all(isinstance(loss, float) for loss in value)
+            )
         else:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             good = value is None or (number and 0 <= value < 1e300)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 
 from components.assets import ASSETS
@@ -10,6 +9,7 @@ from components.cache import Store
 from components.limits import LIMITS
 from components.sweep.job import Swept
 from wanda_core.errors import Refused
+from wanda_core.experiments.rows import load_json
 
 GALLERY = {
     "amounts": "All methods, 10 to 80%, 4:8, 2:4",
@@ -25,8 +25,8 @@ shown_store: Store[Swept] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
 @cache
 def recorded(name: str) -> Swept:
     """A recorded sweep, by its name in `GALLERY`."""
-    content = json.loads((ASSETS / "recorded" / f"sweep-{name}.json").read_text(encoding="utf-8"))
-    return Swept(content["protocol"], content["rows"], len(content["rows"]), origin="recorded")
+    protocol, rows = load_json(ASSETS / "recorded" / f"sweep-{name}.json")
+    return Swept(protocol, rows, len(rows), origin="recorded")
 
 
 def swept_named(key: object) -> Swept:

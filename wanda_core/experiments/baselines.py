@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wanda_core.evaluation.perplexity import perplexity
 from wanda_core.experiments.points import DENSE, blank
+from wanda_core.experiments.protocol import digest
 from wanda_core.experiments.rows import Row
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.prunable_layers import PrunableModel
@@ -62,8 +63,14 @@ def int8_row(
     """
     with in_int8(model.prunable):
         measured = perplexity(model.network, windows, on_progress=on_progress, stop=stop)
-    found = {"perplexity": measured.value, "perplexity_low": measured.low, "perplexity_high": measured.high}
-    return blank(DENSE) | {"method": "int8"} | found
+    found = {
+        "perplexity": measured.value,
+        "perplexity_low": measured.low,
+        "perplexity_high": measured.high,
+        "window_losses": measured.window_losses,
+        "evaluation_sha256": digest(windows),
+    }
+    return blank(DENSE) | {"method": "int8", "bits": 8} | found
 
 
 def smaller_row(

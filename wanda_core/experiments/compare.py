@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wanda_core.evaluation.dense_answers import DenseAnswers
 from wanda_core.experiments.measurement import Measurement, OnProgress
-from wanda_core.experiments.points import DENSE, Calibration, Point, blank, name_of
+from wanda_core.experiments.points import DENSE, Calibration, Point, name_of
 from wanda_core.experiments.rows import Row
 from wanda_core.method.recipe import Recipe
 from wanda_core.models.language_model import LanguageModel
@@ -40,14 +40,13 @@ def compare(
         on_row: called with each row as it is there, and its pruning unless the row was known.
 
     Returns:
-        Rows with the keys of `tables.COLUMNS`, the dense baseline first. A recipe that fails leaves its reason in
+        Rows with the keys of `rows.COLUMNS`, the dense baseline first. A recipe that fails leaves its reason in
         `error`; the others go on.
 
     Raises:
         Stopped: `stop` was set; `on_row` has seen all rows measured until then.
     """
     calibration = Calibration(len(tokens))
-    done = {name_of(row): row for row in known if row["error"] is None}
     measurement = Measurement(
         model,
         windows,
@@ -59,7 +58,7 @@ def compare(
     )
     points = [DENSE, *(Point(recipe, calibration) for recipe in recipes)]
     rows = []
-    for measured in measurement.measure(points, lambda point: done.get(name_of(blank(point)))):
+    for measured in measurement.measure(points, known):
         rows.append(measured.row)
         if on_row:
             on_row(measured.row, measured.pruning)

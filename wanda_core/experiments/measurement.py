@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -12,7 +12,8 @@ from torch import Tensor
 from wanda_core.errors import Refused, check_stop
 from wanda_core.evaluation.dense_answers import DenseAnswers
 from wanda_core.evaluation.perplexity import Perplexity, perplexity
-from wanda_core.experiments.points import Calibration, Point, blank, describe
+from wanda_core.experiments.points import Calibration, Point, blank, describe, name_of, name_of_point
+from wanda_core.experiments.protocol import digest
 from wanda_core.experiments.rows import Row
 from wanda_core.machine import is_out_of_memory
 from wanda_core.method.methods import METHODS
@@ -55,6 +56,7 @@ class Measurement:
     ) -> None:
         self.model = model
         self.windows = windows
+        self._evaluation = digest(windows)
         self.answers = answers or DenseAnswers()
         self._draw = draw
         self._kept = kept
@@ -64,14 +66,18 @@ class Measurement:
         self._gathered: tuple[Calibration | None, DenseStatistics | Refused | None] = (None, None)
         self._gram: set[Calibration] = set()
 
-    def measure(self, points: Iterable[Point], known: Callable[[Point], Row | None]) -> Iterable[Measured]:
+    def measure(self, points: Iterable[Point], known: Iterable[Row] = ()) -> Iterator[Measured]:
         """Each point's row as it is there, in the order of `points`. One that fails has its reason in `error`; the
         others go on.
+
+        Args:
+            known: rows of an earlier measurement under the same protocol; those that succeeded are not measured again.
 
         Raises:
             Stopped: `stop` was set.
         """
         points = list(points)
+        done = {name_of(row): row for row in known if row["error"] is None}
         # One forward of the dense model serves all its points: with Gram matrices, where any of them needs these.
         self._gram = {
             point.calibration
@@ -80,11 +86,11 @@ class Measurement:
         }
         for point in points:
             check_stop(self._stop)
-            row = known(point)
+            row = done.get(name_of_point(point))
             yield Measured(point, row, None) if row is not None else self._measured(point)
 
     def _measured(self, point: Point) -> Measured:
-        row, pruning = blank(point), None
+        row, pruning = blank(point) | {"evaluation_sha256": self._evaluation}, None
         try:
             if point.recipe is None:
                 self._evaluate(row, "dense", record=self.answers)
@@ -114,8 +120,8 @@ class Measurement:
         row["evaluate_seconds"] = perf_counter() - start
         row["perplexity"] = measured.value
         row["perplexity_low"], row["perplexity_high"] = measured.low, measured.high
-        more = ("kl_to_dense", "top1_changed", "window_losses")
-        row.update({column: getattr(measured, column) for column in more if column in row})
+        row["kl_to_dense"], row["top1_changed"] = measured.kl_to_dense, measured.top1_changed
+        row["window_losses"] = measured.window_losses
 
     def _perplexity(self, label: str, **answers: DenseAnswers) -> Perplexity:
         return perplexity(

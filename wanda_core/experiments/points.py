@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from wanda_core.experiments.rows import COLUMNS, Row
+from wanda_core.experiments.rows import COLUMNS, NAMING, Row
 from wanda_core.method.recipe import Recipe
 
 
@@ -40,14 +40,18 @@ def describe(recipe: Recipe) -> str:
 
 def blank(point: Point) -> Row:
     """A row with what is known before anything is measured."""
-    row: Row = dict.fromkeys(COLUMNS)
+    row: Row = dict.fromkeys(COLUMNS) | {"recovery": "none", "order": "none", "bits": 16}
     if point.recipe is None:
         return row | {"method": "dense", "sparsity": 0.0, "sparsity_reached": 0.0}
     named = {key: value for key, value in point.recipe.as_dict().items() if key in row}
-    return row | named | {"samples": point.calibration.samples}
+    return row | named | {"samples": point.calibration and point.calibration.samples}
 
 
 def name_of(row: Row) -> tuple[Any, ...]:
     """What names a row's point, before it is measured."""
-    named = tuple(row[column] for column in COLUMNS[:9] if column != "sparsity_reached")
-    return (*named, row.get("calibration"))
+    return (*(row[column] for column in NAMING), row.get("calibration") or "")
+
+
+def name_of_point(point: Point) -> tuple[Any, ...]:
+    """What names the row that the point will have."""
+    return name_of(blank(point) | {"calibration": point.calibration and point.calibration.text})

@@ -27,14 +27,15 @@ def protocol(model: LanguageModel, tokens: Tensor, windows: Tensor, texts: dict[
         **texts,
         "samples": tokens.shape[0],
         "length": tokens.shape[1],
-        "calibration_sha256": _digest(tokens),
+        "calibration_sha256": digest(tokens),
         "windows": windows.shape[0],
         "eval_length": windows.shape[1],
-        "evaluation_sha256": _digest(windows),
+        "evaluation_sha256": digest(windows),
         **conditions(model.prunable, micro_batch),
         "date": datetime.now(UTC).date().isoformat(),
     }
 
 
-def _digest(tokens: Tensor) -> str:
+def digest(tokens: Tensor) -> str:
+    """Names token windows: the first 16 digits of their SHA-256."""
     return hashlib.sha256(tokens.cpu().numpy().tobytes()).hexdigest()[:16]

@@ -13,6 +13,24 @@ import pandas as pd
 from wanda_core.atomic_write import write_whole
 from wanda_core.errors import Refused
 
+SCHEMA = 2
+"""Version of the rows; files of earlier versions are migrated as they are read."""
+
+NAMING = (
+    "method",
+    "sparsity",
+    "pattern",
+    "group",
+    "allocation",
+    "schedule",
+    "recovery",
+    "order",
+    "bits",
+    "samples",
+    "seed",
+)
+"""Columns that name a point, known before it is measured."""
+
 COLUMNS = (
     "method",
     "sparsity",
@@ -21,20 +39,43 @@ COLUMNS = (
     "group",
     "allocation",
     "schedule",
+    "recovery",
+    "order",
+    "bits",
+    "bytes_file",
+    "bytes_packed",
+    "bytes_deflated",
     "samples",
     "seed",
     "perplexity",
     "perplexity_low",
     "perplexity_high",
+    "kl_to_dense",
+    "top1_changed",
+    "window_losses",
+    "evaluation_sha256",
     "prune_seconds",
     "evaluate_seconds",
     "error",
 )
 
+NEW_IN_2 = {
+    "recovery": "none",
+    "order": "none",
+    "bits": 16,
+    "bytes_file": None,
+    "bytes_packed": None,
+    "bytes_deflated": None,
+    "kl_to_dense": None,
+    "top1_changed": None,
+    "window_losses": None,
+    "evaluation_sha256": None,
+}
+"""Columns that schema 1 did not have, with what a row of schema 1 holds in them."""
 
 SWEPT = ("calibration", "masks_differ")
-"""What a sweep adds to a row: the text it was calibrated on, and the share of the weights whose fate is
-another than under the first calibration measured (None: not known)."""
+"""What a sweep adds to a row: the text it was calibrated on, and the share of the weights that the first calibration
+measured kept and this one prunes, or the other way round (None: not known)."""
 
 
 Row = dict[str, Any]
@@ -47,18 +88,22 @@ def table(rows: list[Row]) -> pd.DataFrame:
 
 
 def to_json(measured_by: dict[str, Any], rows: list[Row], **more: Any) -> str:
-    """`{"protocol", "rows"}`; what cannot be a JSON number (an infinite perplexity, NaN) is null.
+    """`{"schema", "protocol", "rows"}`; what cannot be a JSON number (an infinite perplexity, NaN) is null.
 
     Args:
         more: further keys beside them.
     """
-    content = _finite({"protocol": measured_by, "rows": rows, **more})
+    content = _finite({"schema": SCHEMA, "protocol": measured_by, "rows": rows, **more})
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def to_csv(rows: list[Row]) -> str:
-    """The rows with a header line."""
-    return table(rows).to_csv(index=False, quoting=csv.QUOTE_MINIMAL, lineterminator="\n")
+    """The rows with a header line, without the losses of single windows: a list has no place in a cell."""
+    return (
+        table(rows)
+        .drop(columns="window_losses")
+        .to_csv(index=False, quoting=csv.QUOTE_MINIMAL, lineterminator="\n")
+    )
 
 
 def save_json(file: Path, measured_by: dict[str, Any], rows: list[Row]) -> None:
@@ -74,21 +119,49 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def rows_of(content: Any) -> list[Row]:
+    """The rows of a result, brought to this schema.
+
+    Args:
+        content: what the JSON file holds, of this version or an earlier one.
+
+    Raises:
+        Refused: it is of a later version, or holds no such rows.
+    """
+    wrong = Refused("it does not hold the results of a comparison")
+    if not isinstance(content, dict):
+        raise wrong
+    schema = content.get("schema", 1)
+    if isinstance(schema, bool) or schema not in (1, SCHEMA):
+        raise Refused(
+            f"its schema is {str(schema)[:20]}, this version reads up to {SCHEMA}: update Wanda Lab"
+        )
+    columns = set(COLUMNS) if schema == SCHEMA else set(COLUMNS) - set(NEW_IN_2)
+    rows = content.get("rows")
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and set(row) in (columns, columns | set(SWEPT)) for row in rows
+    ):
+        raise wrong
+    if schema == SCHEMA:
+        return rows
+    swept = [column for column in SWEPT if rows and column in rows[0]]
+    return [{column: (NEW_IN_2 | row)[column] for column in (*COLUMNS, *swept)} for row in rows]
+
+
 def load_json(file: Path) -> tuple[dict[str, Any], list[Row]]:
     """Protocol and rows of an earlier comparison.
 
     Raises:
-        Refused: the file is damaged or of another kind.
+        Refused: the file is damaged, of another kind or of a later version.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        measured_by, rows = content["protocol"], content["rows"]
-        kinds = (set(COLUMNS), {*COLUMNS, *SWEPT})
-        if not isinstance(measured_by, dict) or not all(
-            isinstance(row, dict) and set(row) in kinds for row in rows
-        ):
-            raise KeyError
-    except (OSError, UnicodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        rows, measured_by = rows_of(content), content["protocol"]
+        if not isinstance(measured_by, dict):
+            raise TypeError
+    except Refused as error:
+        raise Refused(f"{file}: {error.text}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Refused(f"{file} does not hold the results of a comparison") from error
     return measured_by, rows
 

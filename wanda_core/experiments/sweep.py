@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wanda_core.evaluation.dense_answers import DenseAnswers
 from wanda_core.experiments.measurement import Draw, Measured, Measurement, OnProgress
-from wanda_core.experiments.points import DENSE, Calibration, Point, blank, name_of
+from wanda_core.experiments.points import DENSE, Calibration, Point
 from wanda_core.experiments.rows import Row
 from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import Recipe
@@ -101,12 +101,11 @@ def sweep(
     Raises:
         Stopped: `stop` was set.
     """
-    done = {name_of(row): row for row in known if row["error"] is None}
     measurement = Measurement(
         model, windows, draw, kept=kept, answers=answers, on_progress=on_progress, stop=stop
     )
     references: dict[Recipe, Pruning] = {}
-    for measured in measurement.measure(points, lambda point: done.get(name_of(_blank(point)))):
+    for measured in measurement.measure(points, known):
         point = measured.point
         # A known row may come from a sweep that had another first calibration.
         differ, pruning = None, measured.pruning or (kept(point) if point.recipe else None)
@@ -115,10 +114,6 @@ def sweep(
             differ = share_differing(references.setdefault(recipe, pruning), pruning)
         text = point.calibration and point.calibration.text
         yield replace(measured, row=measured.row | {"calibration": text, "masks_differ": differ})
-
-
-def _blank(point: Point) -> Row:
-    return blank(point) | {"calibration": point.calibration and point.calibration.text}
 
 
 def share_differing(one: Pruning, other: Pruning) -> float:
