@@ -1,66 +1,72 @@
-"""What several commands share: arguments, loading, a progress bar."""
+"""What several commands share: options made of settings, and checks of result files."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from wanda_core.errors import Refused
+from wanda_core.field_docs import field_docs
+from wanda_core.method.methods import METHODS
 
-CHARACTERS_PER_TOKEN = 8
-"""Read of a streamed text for each token needed; English takes about 4, so windows have places to choose from."""
+Settings = TypeVar("Settings")
 
-
-def add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="Hub id, folder, .gguf file or `pocket`")
-    parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
-    add_device(parser)
+METAVARS = {"calibration": "FILE|DATASET", "evaluation": "FILE|DATASET", "pattern": "N:M"}
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto")
-
-
-def add_allocation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--allocation",
-        default="uniform",
-        help="how much each layer gives where no N:M fixes it: uniform (default), owl, or NAME=RATIO,... with block "
-        "numbers or layer names",
+def new_command(commands: Any, name: str, what: str, examples: str) -> argparse.ArgumentParser:
+    """A sub-command with examples below its help."""
+    return commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 
-def add_calibration(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--schedule", default="layer", help="statistics from the model as pruned so far, or `dense`"
-    )
-    parser.add_argument("--calibration", required=True, metavar="FILE|DATASET")
-    parser.add_argument("--samples", type=int, default=128, help="calibration windows")
-    parser.add_argument("--length", type=int, default=2048, help="tokens of a calibration window")
-    parser.add_argument("--seed", type=int, default=0)
+def add_settings(
+    parser: argparse.ArgumentParser, kind: type, names: Sequence[str], required: Sequence[str] = ()
+) -> None:
+    """An option for each of these fields of a dataclass: its docstring is the help, its default the default."""
+    known = {field.name: field for field in fields(kind)}
+    for name in names:
+        field = known[name]
+        default = None if field.default is MISSING else field.default
+        text = _help(kind, name)
+        if default is not None:
+            text += f" (default {default})"
+        types = {"int": int, "float": float}
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=types.get(str(field.type).split(" ")[0], str),
+            default=default,
+            required=name in required,
+            metavar=METAVARS.get(name),
+            help=text.replace("%", "%%"),
+        )
+
+
+def _help(kind: type, name: str) -> str:
+    text = field_docs(kind)[name].replace("`", "").removesuffix(".")
+    return f"{text}: {', '.join(METHODS)}" if name == "method" else text
+
+
+def add_source(parser: argparse.ArgumentParser, kind: type, **how: Any) -> None:
+    parser.add_argument("source", metavar="SOURCE", help=_help(kind, "source"), **how)
+
+
+def settings_of(kind: type[Settings], options: argparse.Namespace, **more: Any) -> Settings:
+    """The settings that were given as options, and `more`."""
+    given = {field.name: getattr(options, field.name) for field in fields(kind) if field.name in options}  # type: ignore[arg-type]
+    return kind(**given | more)
 
 
 def names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def characters(samples: int, length: int) -> int:
-    return max(1, samples * length * CHARACTERS_PER_TOKEN)
-
-
-def load(options: argparse.Namespace, length: int) -> Any:
-    """The model that is asked for, if it reads windows of `length` tokens."""
-    from wanda_core.models.load import load as load_model
-
-    model = load_model(options.source, device=options.device, dtype=options.dtype, revision=options.revision)
-    if model.context and length > model.context:
-        raise Refused(
-            f"{options.source} reads at most {model.context:,} tokens at a time, not {length:,}: lower {{length}}"
-            + (" and {eval_length}" if options.command == "compare" else "")
-        )
-    return model
 
 
 def refuse_unwritable(*files: Path | None) -> None:

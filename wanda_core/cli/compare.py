@@ -7,27 +7,32 @@ from pathlib import Path
 from typing import Any
 
 from wanda_core.cli.arguments import (
-    CHARACTERS_PER_TOKEN,
-    add_allocation,
-    add_calibration,
-    add_model,
-    characters,
-    load,
+    add_settings,
+    add_source,
     names,
+    new_command,
     refuse_unwritable,
+    settings_of,
 )
 from wanda_core.cli.progress_bar import Bar
 from wanda_core.errors import Refused
+from wanda_core.experiments.experiment import Experiment, ExperimentSettings
 from wanda_core.method.methods import METHODS
+from wanda_core.method.recipe import Recipe
 
 FLAGS = {"method": "--methods", "sparsity": "--sparsities", "pattern": "--patterns"}
 """Settings that this command has lists of."""
 
+EXAMPLES = """\
+  compare pocket --sparsities 0.5,0.7 --patterns 2:4 --calibration text.txt --samples 16 --length 256 \\
+      --evaluation other.txt --windows 32 --eval-length 256 --json results.json
+  compare HuggingFaceTB/SmolLM2-135M --methods magnitude,wanda,sparsegpt --calibration c4 --evaluation wikitext2"""
+
 
 def add_to(commands: Any) -> None:
-    command = commands.add_parser("compare", help="measure perplexities of methods and sparsities")
+    command = new_command(commands, "compare", "measure perplexities of methods and sparsities", EXAMPLES)
     command.set_defaults(run=run, flags=FLAGS)
-    add_model(command)
+    add_source(command, ExperimentSettings)
     command.add_argument(
         "--methods",
         type=names,
@@ -38,31 +43,40 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--sparsities", type=names, default=[], metavar="S,T,...", help="default 0.5, or none with --patterns"
     )
-    command.add_argument("--patterns", type=names, default=[], metavar="N:M,...")
-    add_allocation(command)
-    add_calibration(command)
-    command.add_argument("--evaluation", required=True, metavar="FILE|DATASET")
     command.add_argument(
-        "--windows", type=int, help="how many windows to evaluate (default: all of the text)"
+        "--patterns", type=names, default=[], metavar="N:M,...", help="N weights kept of every M inputs"
     )
-    command.add_argument("--eval-length", type=int, default=2048, help="tokens of an evaluation window")
-    command.add_argument("--json", type=Path, metavar="FILE")
-    command.add_argument("--csv", type=Path, metavar="FILE")
+    add_settings(command, Recipe, ("group", "allocation", "schedule"))
+    add_settings(
+        command,
+        ExperimentSettings,
+        (
+            "calibration",
+            "samples",
+            "length",
+            "seed",
+            "evaluation",
+            "windows",
+            "eval_length",
+            "revision",
+            "device",
+            "dtype",
+        ),
+        required=("calibration", "evaluation"),
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="write protocol and rows, row by row")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as a table")
     command.add_argument("--resume", action="store_true", help="keep what --json FILE holds already")
 
 
-def run(options: argparse.Namespace) -> None:
-    from wanda_core.experiments.compare import compare, not_among
-    from wanda_core.experiments.protocol import protocol as measured_by
-    from wanda_core.experiments.rows import load_json, save_csv, save_json
-    from wanda_core.method.recipe import Recipe
-    from wanda_core.texts.sources import read_text
-    from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
-
+def recipes_of(options: argparse.Namespace) -> list[Recipe]:
+    """Every method at every sparsity, then at every pattern."""
     sparsities = options.sparsities or ([] if options.patterns else ["0.5"])
     common = {"schedule": options.schedule, "seed": options.seed}
-    recipes = [
-        Recipe(method=method, sparsity=_number(sparsity), allocation=options.allocation, **common)
+    # N:M patterns have groups and an allocation of their own.
+    unstructured = {"group": options.group, "allocation": options.allocation, **common}
+    return [
+        Recipe(method=method, sparsity=_number(sparsity), **unstructured)
         for method in options.methods
         for sparsity in sparsities
     ] + [
@@ -70,36 +84,21 @@ def run(options: argparse.Namespace) -> None:
         for method in options.methods
         for pattern in options.patterns
     ]
+
+
+def run(options: argparse.Namespace) -> None:
+    from wanda_core.experiments.compare import compare, not_among
+    from wanda_core.experiments.rows import load_json, save_csv, save_json
+
+    recipes = recipes_of(options)
     if options.resume and not options.json:
         raise Refused("--resume needs --json FILE, the results to continue")
     refuse_unwritable(options.json, options.csv)
     kept = load_json(options.json) if options.resume and options.json.exists() else None
-
-    if options.windows is not None and options.windows < 1:
-        raise Refused("{windows} must be a whole number, 1 or more")
-    if options.eval_length < 2:
-        raise Refused("{eval_length} must be a whole number, 2 or more")
-    evaluated = (options.windows or 10_000) * options.eval_length
-    evaluation = read_text(options.evaluation, "evaluation", evaluated * CHARACTERS_PER_TOKEN)
-    wanted = characters(options.samples, options.length)
-    if options.calibration == options.evaluation:
-        wanted += evaluated * CHARACTERS_PER_TOKEN
-    text = read_text(options.calibration, "calibration", wanted)
-    model = load(options, max(options.length, options.eval_length))
-    windows = evaluation_windows(
-        encode(evaluation.text, model.tokenizer), options.windows, options.eval_length
-    )
-    after = windows.numel() if text.source == evaluation.source else 0
-    tokens = calibration_windows(
-        encode(text.text, model.tokenizer), options.samples, options.length, options.seed, after
-    )
-    texts = {
-        "calibration": text.name,
-        "calibration_after": after,
-        "seed": options.seed,
-        "evaluation": evaluation.name,
-    }
-    protocol = measured_by(model, tokens, windows, texts)
+    experiment = Experiment.prepare(settings_of(ExperimentSettings, options))
+    model, tokens, windows = experiment.model, experiment.tokens, experiment.windows
+    assert windows is not None  # an evaluation text is required
+    protocol = experiment.protocol
     known = []
     if kept:
         _refuse_other_protocol(options.json, kept[0], protocol)

@@ -6,22 +6,28 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wanda_core.cli.arguments import add_device, names, refuse_unwritable
+from wanda_core.cli.arguments import add_settings, add_source, names, new_command, refuse_unwritable
 from wanda_core.cli.progress_bar import Bar
 from wanda_core.errors import Refused
+from wanda_core.experiments.experiment import ExperimentSettings
 
 MOST_TOKENS = 65_536
 
+EXAMPLES = """\
+  latency pocket
+  latency --shapes 4096x11008,4096x4096 --tokens 1,16,512 --json latency.json"""
+
 
 def add_to(commands: Any) -> None:
-    command = commands.add_parser("latency", help="measure dense against pruned products, and whole models")
+    command = new_command(
+        commands, "latency", "measure dense against pruned products, and whole models", EXAMPLES
+    )
     command.set_defaults(run=run)
-    command.add_argument("source", metavar="SOURCE", nargs="?", help="Hub id, folder, .gguf file or `pocket`")
+    add_source(command, ExperimentSettings, nargs="?")
     command.add_argument(
         "--shapes", metavar="OUTxIN,...", help="instead of SOURCE: layer shapes, such as 4096x11008"
     )
-    command.add_argument("--revision", help="branch, tag or commit of a Hub model")
-    add_device(command)
+    add_settings(command, ExperimentSettings, ("revision", "device", "dtype"))
     command.add_argument(
         "--tokens",
         type=names,

@@ -12,15 +12,24 @@ from wanda_core.models.language_model import LanguageModel
 from wanda_core.pruning.conditions import conditions, default_micro_batch
 
 
-def protocol(model: LanguageModel, tokens: Tensor, windows: Tensor, texts: dict[str, Any]) -> dict[str, Any]:
+def protocol(
+    model: LanguageModel, tokens: Tensor, windows: Tensor | None, texts: dict[str, Any]
+) -> dict[str, Any]:
     """How the rows were measured: model, texts, windows, machine and versions.
 
     Args:
         tokens: calibration windows (samples, length).
-        windows: evaluation windows (windows, length).
+        windows: evaluation windows (windows, length); None where nothing is evaluated.
         texts: names of the texts and how windows were drawn from them.
     """
     micro_batch = min(len(tokens), default_micro_batch(tokens.shape[1], model.device))
+    evaluated = {}
+    if windows is not None:
+        evaluated = {
+            "windows": windows.shape[0],
+            "eval_length": windows.shape[1],
+            "evaluation_sha256": digest(windows),
+        }
     return {
         "source": model.source,
         "revision": model.revision,
@@ -28,9 +37,7 @@ def protocol(model: LanguageModel, tokens: Tensor, windows: Tensor, texts: dict[
         "samples": tokens.shape[0],
         "length": tokens.shape[1],
         "calibration_sha256": digest(tokens),
-        "windows": windows.shape[0],
-        "eval_length": windows.shape[1],
-        "evaluation_sha256": digest(windows),
+        **evaluated,
         **conditions(model.prunable, micro_batch),
         "date": datetime.now(UTC).date().isoformat(),
     }

@@ -6,7 +6,7 @@ import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -16,7 +16,7 @@ from wanda_core.machine import gigabytes
 
 
 def check_destination(out: Path, needed: int) -> None:
-    """Refuse a folder that cannot be written, before hours of work depend on it.
+    """Refuse a folder that cannot be written, before hours of work depend on it. Its parents need not be there.
 
     Args:
         needed: bytes that will be written.
@@ -27,9 +27,9 @@ def check_destination(out: Path, needed: int) -> None:
         raise Refused(f"{out} cannot be used: {error.strerror}") from error
     if taken:
         raise Refused(f"{out} exists already: choose a new folder")
-    parent = out.absolute().parent
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
     if not parent.is_dir():
-        raise Refused(f"{parent} is no folder: create it first")
+        raise Refused(f"{parent} is not a folder: choose another place")
     try:
         with tempfile.TemporaryFile(dir=parent):
             pass
@@ -43,8 +43,15 @@ def check_destination(out: Path, needed: int) -> None:
 
 @contextmanager
 def appearing_whole(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its name once everything is in it, and vanishes where something fails."""
-    stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.absolute().parent))
+    """A folder beside `out` that takes its name once everything is in it, and vanishes where something fails, and with
+    it the parents that were made for it."""
+    parent = out.absolute().parent
+    made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=parent))
+    except OSError as error:
+        raise Refused(f"{parent} cannot be written to: {error.strerror}") from error
     try:
         yield stage
         stage.chmod(0o755)
@@ -55,3 +62,6 @@ def appearing_whole(out: Path) -> Iterator[Path]:
         raise Refused(f"{out} was not written: {error}") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        for folder in made:
+            with suppress(OSError):  # it holds the export
+                folder.rmdir()

@@ -20,18 +20,19 @@ class Recipe:
     """Everything that decides the masks, apart from the weights, the calibration tokens and the machine."""
 
     method: str = "wanda"
-    """A name in `METHODS`."""
+    """Which weights are pruned, and what happens to the kept ones."""
     sparsity: float | None = None
-    """Share of each comparison group to remove, 0 to 1. None: the pattern's own, else 0.5."""
+    """Share of each comparison group to prune, 0 to 1; the pattern's own, else 0.5, where left out."""
     pattern: str = "unstructured"
-    """`unstructured` or N:M. N:M fixes the sparsity."""
+    """Where zeros may fall: `unstructured`, or N:M, N weights kept of every M inputs, such as 2:4."""
     group: str | None = None
-    """Which weights compete: `output`, `layer` or `input`. None: the method's own. N:M has its own groups."""
+    """Which weights compete: `output` (a row), `layer` or `input` (a column); the method's own where left out, and
+    always with N:M."""
     allocation: str = "uniform"
-    """How much each layer gives: `uniform`, `owl`, or explicit ratios such as `0=0.3,model.layers.1.mlp.down_proj=0.6`:
-    block numbers and layer names, a layer before its block; the rest gives `sparsity`."""
+    """How sparsity is distributed over layers: `uniform`, `owl`, or NAME=RATIO,... with block numbers or layer names,
+    such as 0=0.3,model.layers.1.mlp.down_proj=0.6; a layer comes before its block, the rest gets the sparsity."""
     schedule: str = "layer"
-    """Which model the statistics come from: `layer`, `block` or `dense`."""
+    """Which model the activations come from: pruned up to the `layer` or the `block` before, or `dense`."""
     seed: int = 0
     """Seed of what is random in a method; the calibration's seed is its own."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.support.models import tiny
 from tests.support.server import ROOT
-from wanda_core.__main__ import main
+from wanda_core.__main__ import _parser, main
 
 CALIBRATION = ["--samples", "4", "--length", "32"]
 
@@ -64,6 +65,40 @@ def test_prune_writes_a_model(
     written = {file.name for file in (tmp_path / "out").iterdir()}
     assert written >= {"model.safetensors", "recipe.json", "masks.safetensors", "calibration.safetensors"}
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
+
+
+def test_parents_of_the_export_are_made_and_go_with_it(
+    prune_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a" / "b" / "out"
+    assert "does not divide" in fails([*prune_into, "--out", str(out), "--pattern", "2:5"], capfd, tmp_path)
+    assert main([*prune_into, "--out", str(out)]) == 0
+    assert (out / "model.safetensors").is_file()
+    assert [file.name for file in out.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("command", ["prune", "compare", "latency"])
+def test_help_gives_examples_that_can_be_parsed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    examples = capsys.readouterr().out.split("examples:\n")[1].replace("\\\n", " ").strip().splitlines()
+    assert examples
+    for line in examples:
+        _parser("test", None).parse_args(shlex.split(line))
+
+
+def test_compare_takes_a_group_for_what_is_unstructured(
+    compare_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    amounts = ["--sparsities", "0.5", "--patterns", "2:4", "--methods", "wanda"]
+    assert main([*compare_into, *amounts, "--group", "input"]) == 0
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [row["group"] for row in rows] == [None, "input", None]
+    losses = [row["window_losses"] for row in rows]
+    assert [len(each) for each in losses] == [3, 3, 3]
+    assert {row["evaluation_sha256"] for row in rows} == {
+        json.loads((tmp_path / "rows.json").read_text())["protocol"]["evaluation_sha256"]
+    }
 
 
 def test_compare_writes_rows(
@@ -146,7 +181,7 @@ def test_a_failing_point_is_told_after_the_others(
         (["--revision", "main"], "--revision applies to a Hub id"),
         (["--calibration", "none.txt"], "none.txt"),
         (["--unknown"], "unrecognized arguments"),
-        (["--out", "no/such/folder"], "is no folder"),
+        (["--out", "/dev/null/out"], "/dev/null is not a folder"),
     ],
 )  # fmt: skip
 def test_bad_arguments(
@@ -168,7 +203,7 @@ def test_bad_arguments(
         (["--windows", "0"], "--windows must be"),
         (["--eval-length", "0"], "--eval-length must be"),
         (["--windows", "999"], "999 windows of 32 need 31,968"),
-        (["--eval-length", "300"], "lower --length and --eval-length"),
+        (["--eval-length", "300"], "at a time, not 300: lower --eval-length"),
         (["--json", "/"], "/ is a folder"),
         (["--csv", "no/such/folder.csv"], "is no folder"),
     ],

@@ -88,8 +88,9 @@ def test_a_folder_in_use_is_refused(llama_model: LanguageModel, tokens: Tensor, 
 
 
 def test_destinations_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="is no folder: create it first"):
-        check_destination(tmp_path / "a" / "b", 0)
+    (tmp_path / "file").touch()
+    with pytest.raises(Refused, match="file is not a folder"):
+        check_destination(tmp_path / "file" / "a" / "b", 0)
     with pytest.raises(Refused, match="cannot be used: File name too long"):
         check_destination(tmp_path / ("x" * 300), 0)
     with pytest.raises(Refused, match=r"needs .* GB, the disk has"):
