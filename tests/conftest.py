@@ -9,6 +9,11 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+# Before torch is imported: two processes of two threads each get in each other's way on two cores. What the tests start
+# inherits it.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from torch import Tensor
@@ -20,6 +25,15 @@ from tests.support.models import CONFIGS, byte_tokenizer, tiny
 from tests.support.server import served
 from wanda_core import LanguageModel, find_prunable_layers, load
 from wanda_core.models.prunable_layers import PrunableModel
+
+TESTS = Path(__file__).parent
+ORDER = ["real", "browser", "server"]
+"""Folders of the longest tests: those that come last leave one process waiting for the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(ORDER)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(TESTS).parts[0], len(ORDER)))
 
 
 @pytest.fixture(params=list(CONFIGS))
