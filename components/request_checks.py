@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wanda_core.errors import Refused
-from wanda_core.models.hub_id import NAME as HUB_ID
+from wanda_core.models.hub_id import is_hub_id
 
 
 def finite(what: str, value: Any) -> float:
@@ -20,7 +20,7 @@ def check_source(source: object, known: Sequence[str]) -> str:
     """A model on offer or a Hub id. A path of the server is neither, unless its owner offered it at launch."""
     if isinstance(source, str):
         # The engine would take a folder of that name before the Hub.
-        hub = HUB_ID.fullmatch(source) and ".." not in source and not Path(source).exists()
+        hub = is_hub_id(source) and not Path(source).exists()
         if source in known or hub:
             return source
     raise Refused("choose a model from the list, or type a Hub id such as HuggingFaceTB/SmolLM2-135M")

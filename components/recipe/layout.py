@@ -16,7 +16,7 @@ from components.recipe.request import PATTERNS
 from components.workspace.setup import TEXTS
 from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import SCHEDULES
-from wanda_core.models.hub_id import NAME as HUB_ID
+from wanda_core.models.hub_id import is_hub_id
 
 
 def panel_settings(inputs: Sequence[gr.components.Component]) -> list[Setting]:
@@ -37,7 +37,7 @@ def panel_settings(inputs: Sequence[gr.components.Component]) -> list[Setting]:
     ) = inputs
 
     def model(words: str) -> str:
-        if words == "pocket" or (HUB_ID.fullmatch(words) and ".." not in words):
+        if words == "pocket" or is_hub_id(words):
             return words
         raise ValueError
 

@@ -13,7 +13,7 @@ from huggingface_hub import errors as hub_errors
 from wanda_core.method.methods import METHODS
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.load import PACKED
-from wanda_core.models.source import POCKET
+from wanda_core.models.named_sources import POCKET, smollm2_file, title_of
 from wanda_core.pruning.result import Pruning
 
 LOADED = {
@@ -87,7 +87,8 @@ def model_card(
 
 def source_license(model: LanguageModel) -> str | None:
     """The licence that the source states; None where it states none, or the Hub does not answer."""
-    folder = POCKET if model.source == "pocket" else Path(model.source)
+    named = {"pocket": POCKET, "smollm2": smollm2_file()}
+    folder = named.get(model.source) or Path(model.source)
     if folder.suffix == ".gguf":
         return _gguf_license(folder)
     try:
@@ -114,7 +115,7 @@ def _of_the_hub(model: LanguageModel) -> bool:
 
 def shown_source(model: LanguageModel) -> str:
     """The source without the path of the machine it was made on."""
-    return model.source if _of_the_hub(model) else Path(model.source).name
+    return model.source if _of_the_hub(model) else title_of(model.source)
 
 
 def _perplexities(rows: Sequence[dict[str, Any]], protocol: dict[str, Any] | None) -> str:

@@ -13,7 +13,7 @@ from wanda_core.models.hub_id import NAME
 
 def check_name(repo: str) -> None:
     """Refuse what is not OWNER/NAME, before hours of work depend on it."""
-    if not isinstance(repo, str) or not NAME.fullmatch(repo) or ".." in repo or "--" in repo:
+    if not isinstance(repo, str) or not is_hub_id(repo):
         raise Refused("the name on the Hub must be OWNER/NAME, a new model of yours")
 
 

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import re
 
-NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-"""owner/name on the Hub. Anything else could be a path."""
+_PART = r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?"
+_ID = re.compile(rf"(?:{_PART}/)?{_PART}", re.ASCII)
 
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?")
+def is_hub_id(text: str, *, owner: bool = True) -> bool:
+    """Whether the text is `owner/name` as the Hub allows it, so that it is no path and no address.
+
+    Args:
+        owner: whether the owner must be there; the Hub knows some old models, such as `gpt2`, without one.
+    """
+    if not _ID.fullmatch(text) or ".." in text or "--" in text or text.endswith(".git"):
+        return False
+    return "/" in text or not owner

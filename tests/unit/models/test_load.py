@@ -13,7 +13,7 @@ from transformers import BertConfig, BertLMHeadModel, BertModel, ViTConfig, ViTF
 
 from tests.support.models import byte_tokenizer, tiny
 from wanda_core import Refused, load
-from wanda_core.models import source as sources
+from wanda_core.models import target as sources
 
 
 @pytest.fixture

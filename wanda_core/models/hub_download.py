@@ -1,0 +1,96 @@
+"""Models of the Hub: checked before anything large is fetched, and found again when the Hub is away."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from huggingface_hub import errors as hub_errors
+from huggingface_hub import model_info, snapshot_download
+from huggingface_hub.utils import filter_repo_objects
+
+from wanda_core.errors import Refused
+from wanda_core.models.configuration import causal_config, check_size
+from wanda_core.models.refusals import first_line, gated, refuse_unsafe
+from wanda_core.models.target import Target
+
+UNWANTED = ["*/*", "consolidated*"]
+"""Other formats of the same weights, in folders or beside the transformers ones."""
+
+
+FETCHED = {
+    "allow_patterns": ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"],
+    "ignore_patterns": UNWANTED,
+}
+
+
+def download(name: str, revision: str | None, target: Target) -> tuple[Path, str]:
+    """Fetch a Hub model, after checking that it holds safe weights and will fit."""
+    try:
+        info = model_info(name, revision=revision, files_metadata=True, timeout=20)
+    except hub_errors.GatedRepoError as error:
+        raise gated(name) from error
+    except hub_errors.RevisionNotFoundError as error:
+        raise Refused(f"{name} has no revision {revision} on the Hub") from error
+    except hub_errors.RepositoryNotFoundError as error:
+        raise Refused(
+            f"{name} is not on the Hub, or is private: check the name; for a private model set HF_TOKEN"
+        ) from error
+    except hub_errors.HFValidationError as error:
+        raise Refused(f"{name} is no Hub id like owner/name") from error
+    except hub_errors.HfHubHTTPError as error:
+        if error.response.status_code < 500:
+            raise Refused(f"the Hub refuses {name}: {first_line(error)}") from error
+        return _cached(name, revision, error)
+    except (OSError, hub_errors.HTTPError, ValueError) as error:
+        # HTTPError: also a name that cannot be looked up; ValueError: an answer that is none, as of a login page.
+        return _cached(name, revision, error)
+    sizes = {f.rfilename: f.size or 0 for f in info.siblings or [] if "/" not in f.rfilename}
+    weights = [
+        file for file in sizes if file.endswith(".safetensors") and not file.startswith("consolidated")
+    ]
+    refuse_unsafe(name, list(sizes), bool(weights))
+    target.refuse_too_much(name, sum(sizes[file] for file in filter_repo_objects(sizes, **FETCHED)))
+    counts = info.safetensors.parameters if info.safetensors else {}
+    if target.dtype == "auto" or not counts:
+        target.refuse_unfit(name, sum(sizes[file] for file in weights))
+    else:
+        target.refuse_unfit(name, sum(counts.values()) * target.dtype.itemsize)
+    try:
+        # The configuration first: a model of the wrong kind is refused before its weights are fetched.
+        config = snapshot_download(
+            name, revision=info.sha, allow_patterns=["*.json"], ignore_patterns=UNWANTED
+        )
+        check_size(name, causal_config(name, Path(config)), target, sum(counts.values()) or None)
+        folder = snapshot_download(name, revision=info.sha, **FETCHED)
+    except hub_errors.GatedRepoError as error:
+        raise gated(name) from error
+    except (hub_errors.HTTPError, hub_errors.LocalEntryNotFoundError, ConnectionError) as error:
+        raise Refused(f"the download of {name} was interrupted: try again, what has arrived is kept") from error
+    except OSError as error:
+        raise Refused(f"{name} cannot be stored: {first_line(error)}") from error
+    _remember(Path(folder), revision or "main")
+    return Path(folder), info.sha
+
+
+def _cached(name: str, revision: str | None, cause: Exception) -> tuple[Path, str]:
+    """The copy of an earlier download, for when the Hub does not answer."""
+    try:
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except (OSError, hub_errors.HTTPError):
+        raise Refused(
+            f"the Hub cannot be reached and {name} is not in the local cache: check the network, "
+            f"or give a local folder, a .gguf file or `pocket`"
+        ) from cause
+    return folder, folder.name
+
+
+def _remember(folder: Path, revision: str) -> None:
+    """Note which commit a branch or tag was, as the Hub's library does when it is asked by name: it looks there when
+    the Hub does not answer."""
+    if re.fullmatch(r"[\w][\w.-]*", revision) and revision != folder.name:
+        reference = folder.parents[1] / "refs" / revision
+        with suppress(OSError):  # a cache that cannot be written to
+            reference.parent.mkdir(exist_ok=True)
+            reference.write_text(folder.name)

@@ -1,0 +1,46 @@
+"""Where a model is to be, and how large it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from wanda_core.errors import Refused
+from wanda_core.machine import free_bytes, gigabytes
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a model is to be, in which dtype, and how large it may be."""
+
+    device: torch.device
+    dtype: torch.dtype | str
+    """`auto`: the checkpoint's."""
+    most_bytes: int | None
+    make_room: Callable[[int], None] | None = None
+    """Asked to give back memory before a model of so many bytes is loaded."""
+
+    def refuse_too_much(self, source: str, fetched: int) -> None:
+        """Files beside the weights, or weights that the Hub does not count, would fill the disk, too."""
+        if self.most_bytes is not None and fetched > self.most_bytes:
+            raise Refused(
+                f"{source} has {gigabytes(fetched)} of files, at most {gigabytes(self.most_bytes)} are allowed here: "
+                f"choose a smaller model"
+            )
+
+    def refuse_unfit(self, source: str, needed: int) -> None:
+        if self.most_bytes is not None and needed > self.most_bytes:
+            raise Refused(
+                f"{source} has about {gigabytes(needed)} of weights, at most {gigabytes(self.most_bytes)} are "
+                f"allowed here: choose a smaller model"
+            )
+        if self.make_room is not None:
+            self.make_room(needed)
+        free = free_bytes(self.device)
+        if needed > free:
+            raise Refused(
+                f"{source} needs about {gigabytes(needed)} on {self.device}, {gigabytes(free)} are free: "
+                f"try {{dtype}} bfloat16 or a smaller model"
+            )
