@@ -77,7 +77,7 @@ def download(name: str, revision: str | None, target: Target) -> tuple[Path, str
 def _cached(name: str, revision: str | None, cause: Exception) -> tuple[Path, str]:
     """The copy of an earlier download, for when the Hub does not answer."""
     try:
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True, **FETCHED))
     except (OSError, hub_errors.HTTPError):
         raise Refused(
             f"the Hub cannot be reached and {name} is not in the local cache: check the network, "

@@ -124,6 +124,7 @@ def hub(llama_folder: Path) -> Iterator[Hub]:
         "some/empty": Repo({"README.md": b""}),
         "some/encoder": Repo({**files, "config.json": bert}),
         "some/remote": Repo({**files, "config.json": evil, "evil.py": b"raise SystemExit"}),
+        "some/hollow": Repo({**files, "config.json": config(llama_folder, num_hidden_layers=200)}),
         "some/broken": Repo(files, breaks_off=True),
         "some/padded": Repo({**files, "more.safetensors": bytes(1_000_000)}),
         "some/ill": Repo(files, refusal=(503, "")),
@@ -243,3 +244,22 @@ def test_a_hub_out_of_reach(text_file: Path, tmp_path: Path) -> None:
     assert ran.stdout == ""
     shutil.rmtree(tmp_path / "cache", ignore_errors=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_is_found_by_its_branch_when_the_hub_is_away(prune, hub: Hub, tmp_path: Path) -> None:
+    assert prune("some/llama") == (0, "")
+    repo = hub.repos["some/llama"]
+    repo.refusal = (503, "")
+    try:
+        shutil.rmtree(tmp_path / "out")
+        assert prune("some/llama") == (0, "")
+    finally:
+        repo.refusal = None
+    assert json.loads((tmp_path / "out" / "recipe.json").read_text())["revision"] == SHA
+
+
+def test_more_layers_than_weights_are_not_fetched(prune, hub: Hub) -> None:
+    code, error = prune("some/hollow")
+    assert (code, error.count("\n")) == (2, 1), error
+    assert "some/hollow lacks weights" in error
+    assert "model.safetensors" not in hub.repos["some/hollow"].asked_for

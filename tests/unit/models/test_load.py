@@ -13,7 +13,7 @@ from transformers import BertConfig, BertLMHeadModel, BertModel, ViTConfig, ViTF
 
 from tests.support.models import byte_tokenizer, tiny
 from wanda_core import Refused, load
-from wanda_core.models import target as sources
+from wanda_core.models import target as targets
 
 
 @pytest.fixture
@@ -133,7 +133,40 @@ def _image_model(folder: Path) -> None:
     ViTForImageClassification(config).save_pretrained(folder)
 
 
+def _index(folder: Path, named: str) -> None:
+    tiny("llama").save_pretrained(folder, max_shard_size="20KB")
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    index = folder / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    content["weight_map"]["model.norm.weight"] = named
+    index.write_text(json.dumps(content))
+
+
 DAMAGES = {
+    "an index that leaves its folder": (lambda f: _index(f, "../../x.safetensors"), "is not safe"),
+    "an index with a pickle": (lambda f: _index(f, "pytorch_model.bin"), "is not safe"),
+    "an index of numbers": (lambda f: _index(f, 7), "is damaged"),
+    "a kernel of the Hub": (
+        lambda f: _edit(f / "config.json", attn_implementation="owner/kernel"),
+        "code of its own",
+    ),
+    "a hidden kernel of the Hub": (
+        lambda f: _edit(f / "config.json", text_config={"_attn_implementation": {"": "owner/kernel"}}),
+        "code of its own",
+    ),
+    "too many layers": (lambda f: _edit(f / "config.json", num_hidden_layers=8000), "8,000 layers, at most"),
+    "more layers than weights": (
+        lambda f: _edit(f / "config.json", num_hidden_layers=300),
+        "lacks weights, model.layers.10.input_layernorm.weight among them",
+    ),
+    "wider than its weights": (
+        lambda f: _edit(f / "config.json", vocab_size=10**12),
+        "lacks weights|cannot be loaded",
+    ),
+    "quantised": (
+        lambda f: _edit(f / "config.json", quantization_config={"quant_method": "fp8"}),
+        "is quantised",
+    ),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "holds no weights"),
     "no config": (lambda f: (f / "config.json").unlink(), "no config.json"),
     "pickle only": (_pickle_only, "pickle only"),
@@ -179,7 +212,7 @@ def test_what_does_not_fit_is_refused_with_figures(
     llama_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = load(str(llama_folder)).parameters * 4
-    monkeypatch.setattr(sources, "free_bytes", lambda _: size - 1)
+    monkeypatch.setattr(targets, "free_bytes", lambda _: size - 1)
     with pytest.raises(Refused, match=r"needs about 0\.\d MB on cpu, 0\.\d MB are free"):
         load(str(llama_folder))
     assert load(str(llama_folder), dtype="bfloat16").network.dtype == torch.bfloat16
@@ -198,3 +231,29 @@ def test_a_damaged_gguf_file_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_gguf_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="no such file"):
         load(str(tmp_path / "model.gguf"))
+
+
+def test_room_is_asked_for_before_the_free_memory_is_looked_at(
+    llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = load(str(llama_folder)).parameters * 4
+    free = [0]
+    monkeypatch.setattr(targets, "free_bytes", lambda _: free[0])
+
+    def make_room(needed: int) -> None:
+        assert needed == size
+        free[0] = needed
+
+    load(str(llama_folder), make_room=make_room)
+
+
+def test_a_panic_in_rust_is_an_error(llama_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        """As pyo3's, which is no Exception."""
+
+    def panic(*_: object, **__: object) -> None:
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setattr("wanda_core.models.load.AutoTokenizer.from_pretrained", panic)
+    with pytest.raises(Refused, match=r"the tokenizer of .* cannot be loaded.*index out of bounds"):
+        load(str(llama_folder))

