@@ -6,6 +6,7 @@ Names are imported when first used: transformers alone takes seconds that `--hel
 """
 
 from importlib import import_module
+from typing import Any
 
 _HOME = {
     "Refused": "errors",
@@ -41,7 +42,7 @@ __all__ = sorted(_HOME)
 _HOME["take_apart"] = "models.prunable_layers"  # the name that cards of exported models use
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -7,6 +7,7 @@ import platform
 import re
 import sys
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import torch
@@ -17,7 +18,10 @@ from wanda_core.errors import Refused
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def dtype_named(name: str, default: torch.dtype | str) -> torch.dtype | str:
+Default = TypeVar("Default")
+
+
+def dtype_named(name: str, default: Default) -> torch.dtype | Default:
     """The dtype of that name, or the default for `auto`; `Refused` where there is none."""
     if name != "auto" and name not in DTYPES:
         raise Refused(f"{{dtype}} must be auto, {', '.join(DTYPES)}")

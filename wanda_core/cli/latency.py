@@ -54,11 +54,8 @@ def run(options: argparse.Namespace) -> None:
     model = None
     if options.source:
         model = load(options.source, device=options.device, dtype=options.dtype, revision=options.revision)
-        shapes, device, dtype = (
-            shapes_of(model.prunable),
-            model.device,
-            model.prunable.layers[0].stored.dtype,
-        )
+        shapes, device = shapes_of(model.prunable), model.device
+        dtype: torch.dtype = model.prunable.layers[0].stored.dtype
     else:
         if options.revision:
             raise Refused("--revision applies to a Hub id, not to --shapes")

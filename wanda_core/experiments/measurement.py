@@ -17,6 +17,7 @@ from wanda_core.experiments.protocol import digest
 from wanda_core.experiments.rows import Row
 from wanda_core.machine import is_out_of_memory
 from wanda_core.method.methods import METHODS
+from wanda_core.method.recipe import Recipe
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statistics
 from wanda_core.pruning.prune_model import prune
@@ -62,8 +63,8 @@ class Measurement:
         self._kept = kept
         self._on_progress = on_progress
         self._stop = stop
-        self._tokens: tuple[Calibration | None, Tensor | Refused | None] = (None, None)
-        self._gathered: tuple[Calibration | None, DenseStatistics | Refused | None] = (None, None)
+        self._tokens: tuple[Calibration, Tensor | Refused] | None = None
+        self._gathered: tuple[Calibration | None, DenseStatistics | None] = (None, None)
         self._gram: set[Calibration] = set()
 
     def measure(self, points: Iterable[Point], known: Iterable[Row] = ()) -> Iterator[Measured]:
@@ -82,7 +83,10 @@ class Measurement:
         self._gram = {
             point.calibration
             for point in points
-            if point.recipe and point.recipe.schedule == "dense" and METHODS[point.recipe.method].needs_gram
+            if point.recipe
+            and point.calibration
+            and point.recipe.schedule == "dense"
+            and METHODS[point.recipe.method].needs_gram
         }
         for point in points:
             check_stop(self._stop)
@@ -92,11 +96,11 @@ class Measurement:
     def _measured(self, point: Point) -> Measured:
         row, pruning = blank(point) | {"evaluation_sha256": self._evaluation}, None
         try:
-            if point.recipe is None:
+            if point.recipe is None or point.calibration is None:
                 self._evaluate(row, "dense", record=self.answers)
             else:
                 label = describe(point.recipe)
-                pruning = self._kept(point) or self._prune(point, label)
+                pruning = self._kept(point) or self._prune(point.recipe, point.calibration)
                 row["prune_seconds"] = pruning.seconds["total"]
                 row["sparsity_reached"] = pruning.sparsity
                 self._fill_answers()
@@ -132,34 +136,35 @@ class Measurement:
             stop=self._stop,
         )
 
-    def _prune(self, point: Point, label: str) -> Pruning:
-        tokens = self._tokens_of(point.calibration)
-        gathered = self._gathered_of(point, tokens) if point.recipe.schedule == "dense" else None
+    def _prune(self, recipe: Recipe, calibration: Calibration) -> Pruning:
+        tokens = self._tokens_of(calibration)
+        gathered = self._gathered_of(calibration, tokens) if recipe.schedule == "dense" else None
         return prune(
             self.model.prunable,
             tokens,
-            point.recipe,
+            recipe,
             gathered=gathered,
-            on_progress=self._progress(f"pruning {label}"),
+            on_progress=self._progress(f"pruning {describe(recipe)}"),
             stop=self._stop,
         )
 
     def _tokens_of(self, calibration: Calibration) -> Tensor:
         """Those of the calibration last asked for are at hand, and so is what was wrong with them."""
-        if self._tokens[0] != calibration:
+        if self._tokens is None or self._tokens[0] != calibration:
             try:
                 self._tokens = (calibration, self._draw(calibration))
             except Refused as error:
                 self._tokens = (calibration, error)
-        if isinstance(self._tokens[1], Refused):
-            raise self._tokens[1]
-        return self._tokens[1]
+        tokens = self._tokens[1]
+        if isinstance(tokens, Refused):
+            raise tokens
+        return tokens
 
-    def _gathered_of(self, point: Point, tokens: Tensor) -> DenseStatistics | None:
+    def _gathered_of(self, calibration: Calibration, tokens: Tensor) -> DenseStatistics | None:
         """The dense model's statistics; None where the memory holds no Gram matrices and each point walks alone."""
-        if self._gathered[0] != point.calibration:
+        if self._gathered[0] != calibration:
             self._gathered = (None, None)  # the last calibration's give room first
-            gram = point.calibration in self._gram
+            gram = calibration in self._gram
             try:
                 gathered = collect_statistics(
                     self.model.prunable,
@@ -172,7 +177,7 @@ class Measurement:
                 if not gram:
                     raise
                 gathered = None
-            self._gathered = (point.calibration, gathered)
+            self._gathered = (calibration, gathered)
         return self._gathered[1]
 
     def _progress(self, doing: str) -> Callable[[float, str], None] | None:

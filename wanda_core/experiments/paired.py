@@ -39,7 +39,7 @@ class Paired:
     @property
     def certain(self) -> bool:
         """The interval leaves out 1: the difference is more than chance among windows would make."""
-        return self.low is not None and not self.low <= 1 <= self.high
+        return self.low is not None and self.high is not None and not self.low <= 1 <= self.high
 
 
 def compare_losses(one: Sequence[float], other: Sequence[float]) -> Paired:

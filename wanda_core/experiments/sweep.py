@@ -43,7 +43,7 @@ class Axes:
         calibrations = [
             Calibration(n, t, seed) for t in self.texts for n in self.samples for seed in self.seeds
         ]
-        found = {}
+        found: dict[Point, None] = {}
         for method in self.methods:
             amounts = [Recipe(method=method, sparsity=s, schedule=self.schedule) for s in self.sparsities]
             amounts += [Recipe(method=method, pattern=p, schedule=self.schedule) for p in self.patterns]
@@ -63,6 +63,8 @@ def cheapest_first(points: Iterable[Point]) -> list[Point]:
     order = {calibration: i for i, calibration in enumerate(dict.fromkeys(p.calibration for p in points))}
 
     def cost(point: Point) -> tuple[int, int, int]:
+        if point.recipe is None or point.calibration is None:
+            return (0, 0, 0)
         method = METHODS[point.recipe.method]
         kind = method.needs_inputs + method.needs_gram
         # One forward of the dense model serves all methods: there the calibrations come one after the other.

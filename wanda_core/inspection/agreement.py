@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,8 +68,8 @@ def weights_at(layer: OpenLayer, sides: tuple[Side, Side], rows: slice, columns:
         columns=np.broadcast_to(c, values.shape),
         values=values,
         norms=np.broadcast_to(layer.norms.numpy()[columns], values.shape),
-        scores=tuple(side.scored.scores[rows, columns].numpy() for side in sides),
-        thresholds=tuple(side.thresholds(rows, columns) for side in sides),
+        scores=_of_both(sides, lambda side: side.scored.scores[rows, columns].numpy()),
+        thresholds=_of_both(sides, lambda side: side.thresholds(rows, columns)),
         agreement=2 * first + second,
     )
 
@@ -87,7 +88,12 @@ def scattered(layer: OpenLayer, sides: tuple[Side, Side]) -> Weights:
         columns=c,
         values=values,
         norms=layer.norms.numpy()[c],
-        scores=tuple(side.scored.scores.numpy()[r, c] for side in sides),
-        thresholds=tuple(side.thresholds_at(r, c) for side in sides),
+        scores=_of_both(sides, lambda side: side.scored.scores.numpy()[r, c]),
+        thresholds=_of_both(sides, lambda side: side.thresholds_at(r, c)),
         agreement=2 * first + second,
     )
+
+
+def _of_both(sides: tuple[Side, Side], of: Callable[[Side], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    first, second = sides
+    return of(first), of(second)

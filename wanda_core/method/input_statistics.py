@@ -55,18 +55,18 @@ class InputStatistics:
         self._squares += squares[few:].sum(dim=0)
         self.tokens += rows.shape[0]
         if self._gram is not None:
-            self._add_gram(rows.float())
+            self._add_to(self._gram, rows.float())
         if self._sampled < SAMPLE_ROWS:
             chosen = rows[:: self._stride][: SAMPLE_ROWS - self._sampled].clone()
             self._sample.append(chosen)
             self._sampled += chosen.shape[0]
 
-    def _add_gram(self, rows: Tensor) -> None:
+    def _add_to(self, gram: Tensor, rows: Tensor) -> None:
         features = rows.shape[1]
         panel = features if features < WIDE else -(-features // PANELS)
         for start in range(0, features, panel):
             columns = rows[:, start : start + panel]
-            self._gram[start:, start : start + panel].addmm_(rows[:, start:].t(), columns)
+            gram[start:, start : start + panel].addmm_(rows[:, start:].t(), columns)
 
     def norms(self) -> Tensor:
         """L2 norm of every input feature over all tokens seen, float32, shape (in_features,)."""

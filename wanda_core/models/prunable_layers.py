@@ -43,7 +43,7 @@ class Layer:
     @property
     def parameter(self) -> nn.Parameter:
         """What the module computes with."""
-        return self.module.weight
+        return self.module.get_parameter("weight")
 
     @property
     def weight(self) -> Tensor:
@@ -88,7 +88,7 @@ class ExpertLayer(Layer):
 class PrunableModel:
     """A causal language model taken apart as far as pruning needs."""
 
-    decoder: nn.Module
+    decoder: PreTrainedModel
     """The text decoder: called with `input_ids`, it runs every block and not the output head."""
     blocks: tuple[nn.Module, ...]
     layers: tuple[Layer, ...]
@@ -192,7 +192,7 @@ def _refuse_unsound(name: str, module: nn.Module) -> None:
         raise Refused(
             f"{name} is a {kind.__name__}: quantised or adapted layers cannot be pruned, load plain weights"
         )
-    _refuse_values(name, module.weight)
+    _refuse_values(name, module.get_parameter("weight"))
 
 
 def _refuse_values(name: str, weight: Tensor) -> None:

@@ -56,7 +56,7 @@ class ChangedValues:
             self._file = tempfile.TemporaryFile(prefix="wanda-lab-")  # noqa: SIM115
         raw = values.contiguous().view(torch.uint8).numpy()
         offset = self._file.seek(0, 2)
-        self._file.write(raw)
+        self._file.write(raw.data)
         self._file.flush()
         # Copy on write, never written: torch warns of arrays that are read-only.
         mapped = np.memmap(self._file, dtype=np.uint8, mode="c", offset=offset, shape=raw.shape)
