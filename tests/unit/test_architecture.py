@@ -11,7 +11,7 @@ from tests.support.server import ROOT
 
 CORE = [
     {"errors", "assets"},
-    {"argument_checks", "atomic_write", "machine", "field_docs"},
+    {"argument_checks", "atomic_write", "machine", "field_docs", "rust_panics", "deadline"},
     {"method"},
     {"texts"},
     {"models"},

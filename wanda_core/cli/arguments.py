@@ -37,8 +37,13 @@ def add_settings(
         field = known[name]
         default = None if field.default is MISSING else field.default
         text = _help(kind, name)
-        if default is not None:
+        if default is not None and default is not False:
             text += f" (default {default})"
+        if field.type == "bool":
+            parser.add_argument(
+                f"--{name.replace('_', '-')}", action="store_true", help=text.replace("%", "%%")
+            )
+            continue
         types = {"int": int, "float": float}
         parser.add_argument(
             f"--{name.replace('_', '-')}",

@@ -52,6 +52,7 @@ def add_to(commands: Any) -> None:
         ExperimentSettings,
         (
             "calibration",
+            "chat",
             "samples",
             "length",
             "seed",

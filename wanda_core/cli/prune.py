@@ -25,7 +25,7 @@ def add_to(commands: Any) -> None:
     add_settings(
         command,
         ExperimentSettings,
-        ("calibration", "samples", "length", "seed", "revision", "device", "dtype"),
+        ("calibration", "chat", "samples", "length", "seed", "revision", "device", "dtype"),
         required=("calibration",),
     )
     command.add_argument(

@@ -39,6 +39,9 @@ class ExperimentSettings:
     """`auto` (as the model is stored), `float32`, `bfloat16` or `float16`."""
     calibration: str
     """Text whose activations show which inputs matter: a file, a dataset of the Hub, or `random` tokens."""
+    chat: bool = False
+    """Put the calibration text through the model's chat template: conversations of a column `messages`, else the plain
+    text in turns of user and assistant."""
     samples: int = 128
     """Calibration windows."""
     length: int = 2048
@@ -121,6 +124,8 @@ class Experiment:
             "calibration_after": after,
             "seed": settings.seed,
         }
+        if settings.chat:
+            texts["chat"] = True
         if evaluation is not None:
             texts["evaluation"] = evaluation.name
         return cls(settings, model, tokens, windows, protocol(model, tokens, windows, texts), drawing.draw)
@@ -164,6 +169,7 @@ class _Drawing:
         tokens."""
         import torch
 
+        from wanda_core.texts.chat import encode_chat
         from wanda_core.texts.windows import calibration_windows
 
         length = self.settings.length
@@ -175,7 +181,11 @@ class _Drawing:
             return torch.randint(known, (samples, length), generator=generator), 0
         same = self.evaluation is not None and text.source == self.evaluation.source
         after = self.evaluated.numel() if same and self.evaluated is not None else 0
-        return calibration_windows(self.encode(self.model, text), samples, length, seed, after), after
+        if not self.settings.chat:
+            return calibration_windows(self.encode(self.model, text), samples, length, seed, after), after
+        if after:  # in turns, its tokens are others, and those evaluated cannot be left alone
+            raise Refused("with {chat}, give a calibration text other than the evaluation's")
+        return calibration_windows(encode_chat(text, self.model.tokenizer), samples, length, seed), 0
 
 
 def _check(settings: ExperimentSettings) -> None:

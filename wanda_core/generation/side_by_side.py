@@ -24,6 +24,7 @@ from wanda_core.generation.writing import Writing, departure
 from wanda_core.machine import LIBRARIES, free_bytes, gigabytes
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.pruning.result import Pruning
+from wanda_core.texts.chat import encode_prompt as encode_with_template
 from wanda_core.texts.windows import check_windows
 
 OnToken = Callable[[list[Writing], float], None]
@@ -39,20 +40,11 @@ def encode_prompt(model: LanguageModel, prompt: str) -> Tensor:
     Raises:
         Refused: it is empty, or the chat template does not take it.
     """
-    if not prompt.strip():
-        raise Refused("the prompt is empty: type a few words")
-    if model.tokenizer.chat_template:
-        try:
-            ids = model.tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=True
-            )["input_ids"]
-        except Exception as error:  # a template is a program that came with the model
-            raise Refused(f"the chat template of {model.source} fails: {str(error)[:200]}") from error
-    else:
-        ids = model.tokenizer(prompt)["input_ids"]
-    if not ids:
-        raise Refused("the prompt holds no tokens: type a few words")
-    return torch.tensor([ids])
+    try:
+        return encode_with_template(model.tokenizer, prompt)
+    except Refused as error:
+        told = error.text.replace("the model's chat template", f"the chat template of {model.source}")
+        raise Refused(told) from error
 
 
 @torch.no_grad()

@@ -12,8 +12,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from wanda_core.errors import Refused
-from wanda_core.models.refusals import load_refusal, panics_as_errors
+from wanda_core.models.refusals import load_refusal
 from wanda_core.models.target import Target
+from wanda_core.rust_panics import panics_as_errors
 
 ALWAYS_CAUSAL = ("gpt_neox", "gpt_neox_japanese")
 """Decoders whose configurations have `is_decoder` false all the same, Pythia's among them."""

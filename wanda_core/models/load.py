@@ -24,9 +24,13 @@ from wanda_core.models.gguf_file import check_gguf, copy_of, gguf_arguments, ggu
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.named_sources import smollm2_file
 from wanda_core.models.prunable_layers import find_prunable_layers
-from wanda_core.models.refusals import first_line, load_refusal, panics_as_errors, refuse_unsafe
+from wanda_core.models.refusals import first_line, load_refusal, refuse_unsafe
 from wanda_core.models.source import locate
 from wanda_core.models.target import Target
+from wanda_core.rust_panics import panics_as_errors
+
+MOST_GROWTH = 100
+"""Times as long as it was that a tokenizer's replacements may make a text; those of published models are below 10."""
 
 PACKED = "packed.safetensors"
 """The weights of an export without its zeros."""
@@ -125,6 +129,7 @@ def _load(source: str, folder: Path, named: dict[str, str], arguments: dict[str,
             tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, **named)
     except Exception as error:
         raise load_refusal(source, "the tokenizer of ", error) from error
+    _refuse_growing(source, tokenizer)
     try:
         with panics_as_errors():
             network, info = AutoModelForCausalLM.from_pretrained(
@@ -148,6 +153,31 @@ def _ready(
     except Exception as error:
         raise load_refusal(source, "", error) from error
     return LanguageModel(source, commit, fingerprint, network, tokenizer, find_prunable_layers(network))
+
+
+def _refuse_growing(source: str, tokenizer: Any) -> None:
+    """Refuse a tokenizer whose replacements, one after the other, make a text very much longer: they would take all
+    memory, and a library in Rust that finds none ends the process."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    for part in (getattr(backend, "normalizer", None), getattr(backend, "decoder", None)):
+        growth = 1.0
+        pending = [json.loads(part.__getstate__())] if part is not None else []
+        while pending:
+            step = pending.pop()
+            pending += [
+                inner
+                for value in step.values()
+                if isinstance(value, list)
+                for inner in value
+                if isinstance(inner, dict)
+            ]
+            if step.get("type") == "Replace":
+                replaced = step.get("pattern", {}).get("String") or "."
+                growth *= max(1.0, len(step.get("content", "")) / len(replaced))
+        if growth > MOST_GROWTH:
+            raise Refused(
+                f"the tokenizer of {source} makes texts {growth:,.0f} times as long: choose another model"
+            )
 
 
 def _refuse_foreign_files(source: str, folder: Path) -> None:

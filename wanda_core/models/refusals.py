@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from wanda_core.errors import Refused
 from wanda_core.machine import is_out_of_memory
 
@@ -45,18 +42,3 @@ def load_refusal(source: str, part: str, error: Exception) -> Refused:
 def first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
-
-
-class Panic(Exception):
-    """A library written in Rust gave up. Its own class is no `Exception`, and would pass every `except`."""
-
-
-@contextmanager
-def panics_as_errors() -> Iterator[None]:
-    """Raise `Panic` where tokenizers or safetensors panic."""
-    try:
-        yield
-    except BaseException as error:
-        if type(error).__name__ == "PanicException":
-            raise Panic(first_line(error)) from error
-        raise

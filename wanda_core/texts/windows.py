@@ -8,27 +8,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wanda_core.errors import Refused
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 from wanda_core.argument_checks import check_whole
+from wanda_core.errors import Refused
+from wanda_core.rust_panics import panics_as_errors
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def encode(text: str, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+def encode(text: str, tokenizer: PreTrainedTokenizerBase, *, special: bool = True) -> Tensor:
     """The whole text as tokens, encoded once: int64, shape (tokens,).
 
     With the tokenizer's special tokens, as in the papers: a model's first token stands in the first window
     alone. Never truncated, whatever the tokenizer's own settings are.
+
+    Args:
+        special: with the tokens that the tokenizer itself puts around a text; a chat template has put its own.
+
+    Raises:
+        Refused: the tokenizer cannot take the text.
     """
     # verbose=False: the text is meant to be longer than the model's context, so that a warning would mislead.
-    encoded = tokenizer(text, truncation=False, padding=False, return_attention_mask=False, verbose=False)
+    how = {"truncation": False, "padding": False, "return_attention_mask": False, "verbose": False}
+    try:
+        with panics_as_errors():
+            encoded = tokenizer(text, add_special_tokens=special, **how)
+    except Exception as error:  # a tokenizer came with the model, and a library in Rust may give up
+        raise Refused(
+            f"the model's tokenizer cannot take this text: {' '.join(str(error).split())[:200]}"
+        ) from error
     return torch.tensor(encoded["input_ids"], dtype=torch.int64)
 
 

@@ -257,3 +257,12 @@ def test_a_panic_in_rust_is_an_error(llama_folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("wanda_core.models.load.AutoTokenizer.from_pretrained", panic)
     with pytest.raises(Refused, match=r"the tokenizer of .* cannot be loaded.*index out of bounds"):
         load(str(llama_folder))
+
+
+def test_a_tokenizer_that_multiplies_a_text_is_refused(copy: Path) -> None:
+    content = json.loads((copy / "tokenizer.json").read_text())
+    step = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 20}
+    content["normalizer"] = {"type": "Sequence", "normalizers": [step] * 12}
+    (copy / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(Refused, match="times as long"):
+        load(str(copy))

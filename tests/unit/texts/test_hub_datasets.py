@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -185,6 +186,7 @@ def hub(tmp_path_factory):
         *[(f"owner/{name}", "evaluation") for name in ("gated", "terms-unread", "x.py", "a--b")],
         *[(f"Salesforce/wikitext{config}", "evaluation") for config in ("", ":wikitext-3")],
         ("buckets/x", "evaluation"),
+        *[(f"owner/odd-splits{more}", "evaluation") for more in ("@dev", "@more#text", "@no", "@dev#no")],
     ]
     endpoint = f"http://127.0.0.1:{server.server_port}"
     answers = dict(zip(calls, in_child(folder, *calls, HF_ENDPOINT=endpoint), strict=True))
@@ -232,10 +234,36 @@ def test_any_dataset_of_the_hub_is_read_by_split(hub):
     assert (calibration.name, calibration.text) == ("owner/train-only (train)", "a\n\nb")
 
 
+def test_split_and_column_are_named(hub):
+    answers, _, _ = hub
+    dev, more = (answers[f"owner/odd-splits{what}", "evaluation"] for what in ("@dev", "@more#text"))
+    assert (dev.name, dev.text) == ("owner/odd-splits@dev", "a")
+    assert (more.name, more.text) == ("owner/odd-splits@more#text", "b")
+    assert dev.source != more.source
+
+
+def test_a_silent_hub_is_given_up_and_the_cache_is_read(hub):
+    """The Hub takes the connection and says nothing: what was fetched once is read all the same."""
+    answers, _, folder = hub
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(50)
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        again, refused = in_child(
+            folder, ("wikitext2", "evaluation"), ("owner/new", "evaluation"), HF_ENDPOINT=endpoint
+        )
+    assert again == answers["wikitext2", "evaluation"]
+    assert (
+        refused == "the Hub cannot be reached for owner/new: give a local file, or `pydoc`: no network needed"
+    )
+
+
 @pytest.mark.parametrize(
     ("spec", "expected"),
     {
         "owner/odd-splits": "only dev, more",
+        "owner/odd-splits@no": "has no split `no`, only dev, more: name one as @SPLIT",
+        "owner/odd-splits@dev#no": "has no column `no`, only text",
         "owner/damaged": "cannot be read",
         "owner/script": "scripts are no longer supported",
         "owner/x.py": "scripts are no longer supported",

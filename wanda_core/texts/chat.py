@@ -1,0 +1,151 @@
+"""Texts in the form that a chat model was trained on: its own chat template, around conversations or plain text."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from wanda_core.errors import Refused
+from wanda_core.texts.windows import encode
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from wanda_core.texts.sources import Text
+
+Conversation = Sequence[dict[str, str]]
+"""Messages, each with `role` and `content`."""
+
+SECONDS = 10
+"""That a template may take for all conversations."""
+
+MOST_BYTES = 2**30
+"""Memory of the process that runs a template."""
+
+MOST_CHARACTERS = 50_000_000
+"""Of everything that a template gives back."""
+
+TURN = 600
+"""Characters from which a paragraph of plain text ends a turn."""
+
+TURNS = 4
+"""Turns of one conversation made of plain text."""
+
+KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "HOME", "LANG")
+"""What of the environment a template's process sees: no token of anybody."""
+
+
+def encode_chat(text: Text, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """The text's conversations, or the text put into turns, through the chat template: int64, shape (tokens,).
+
+    Raises:
+        Refused: there is no chat template, or it fails or does not end.
+    """
+    whole = "".join(render(tokenizer, text.conversations or turns_of(text.text)))
+    return encode(whole, tokenizer, special=False)
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> Tensor:
+    """A prompt as the model expects it: through its chat template where it has one, as it stands otherwise.
+
+    Returns:
+        int64 (1, tokens).
+
+    Raises:
+        Refused: it is empty, or the chat template does not take it.
+    """
+    if not prompt.strip():
+        raise Refused("the prompt is empty: type a few words")
+    if tokenizer.chat_template:
+        (whole,) = render(tokenizer, [[{"role": "user", "content": prompt}]], answer_next=True)
+        ids = encode(whole, tokenizer, special=False)
+    else:
+        ids = encode(prompt, tokenizer)
+    if not len(ids):
+        raise Refused("the prompt holds no tokens: type a few words")
+    return ids[None]
+
+
+def turns_of(text: str) -> list[Conversation]:
+    """Plain text as conversations: paragraphs in turn from user and assistant, `TURNS` of at least `TURN` characters
+    each to a conversation, so that the template's own tokens stand as often as in use."""
+    turns: list[str] = []
+    gathered: list[str] = []
+    for paragraph in (part.strip() for part in text.split("\n\n")):
+        if paragraph:
+            gathered.append(paragraph)
+        if sum(map(len, gathered)) >= TURN:
+            turns.append("\n\n".join(gathered))
+            gathered = []
+    if gathered:
+        turns.append("\n\n".join(gathered))
+    roles = ("user", "assistant")
+    messages = [{"role": roles[number % 2], "content": turn} for number, turn in enumerate(turns)]
+    return [messages[start : start + TURNS] for start in range(0, len(messages), TURNS)]
+
+
+def render(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Conversation], *, answer_next: bool = False
+) -> list[str]:
+    """Each conversation through the tokenizer's chat template, in a process of its own with bounded time and memory.
+
+    Args:
+        answer_next: end with what comes before an assistant's answer.
+
+    Raises:
+        Refused: there is no template, or it fails, does not end, or gives back too much.
+    """
+    template = tokenizer.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
+    if not template:
+        raise Refused("this model has no chat template: turn {chat} off")
+    task: dict[str, Any] = {
+        "template": template,
+        "tokens": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+        "conversations": conversations,
+        "prompt": answer_next,
+        "seconds": SECONDS,
+        "bytes": MOST_BYTES,
+    }
+    answer = _in_child(task)
+    if "error" in answer:
+        raise Refused(f"the model's chat template fails: {' '.join(str(answer['error']).split())}")
+    texts: list[str] = answer["texts"]
+    if sum(map(len, texts)) > MOST_CHARACTERS:
+        raise Refused(
+            "the model's chat template makes too much of the text: use another model or a shorter text"
+        )
+    return texts
+
+
+def _in_child(task: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-P", str(Path(__file__).with_name("render_chat.py"))]
+    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+    try:
+        ran = subprocess.run(
+            command,
+            input=json.dumps(task).encode(),
+            capture_output=True,
+            timeout=3 * SECONDS,  # of the clock: a busy machine gives a process less than its own seconds
+            env=environment,
+            check=False,
+        )
+        answer = json.loads(ran.stdout)
+    except subprocess.TimeoutExpired:
+        return {"error": f"it does not end within {SECONDS} s"}
+    except OSError as error:
+        return {"error": f"no process for it can be started ({error})"}
+    except ValueError:
+        ended = -ran.returncode
+        return {
+            "error": f"it does not end within {SECONDS} s" if ended in (9, 24) else "it takes too much memory"
+        }
+    return answer if isinstance(answer, dict) else {"error": "it gives back something else"}
