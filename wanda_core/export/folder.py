@@ -17,16 +17,13 @@ from transformers import PreTrainedModel
 
 from wanda_core.errors import check_stop
 from wanda_core.export.destination import appearing_whole, check_destination
-from wanda_core.export.kinds import Kind
+from wanda_core.export.kinds import kind_named
 from wanda_core.export.masks_file import save_masks
 from wanda_core.export.model_card import model_card, shown_source
-from wanda_core.export.packed_file import save_packed
 from wanda_core.export.verify import read_back
+from wanda_core.lazy import target
 from wanda_core.models.language_model import LanguageModel, model_bytes
-from wanda_core.models.load import PACKED
 from wanda_core.pruning.result import Pruning
-
-SHARD = "5GB"
 
 
 def save_pruned(
@@ -36,7 +33,7 @@ def save_pruned(
     calibration: dict[str, Any],
     out: Path,
     *,
-    kind: Kind = "folder",
+    kind: str = "folder",
     rows: Sequence[dict[str, Any]] = (),
     protocol: dict[str, Any] | None = None,
     stop: threading.Event | None = None,
@@ -51,24 +48,19 @@ def save_pruned(
     Args:
         tokens: the calibration windows that made the pruning.
         calibration: how they were drawn; goes into `recipe.json`.
-        kind: what of the weights is written.
-        rows: perplexities for the model card, of `tables.COLUMNS`, and `protocol`, how they were measured.
+        kind: a name in `KINDS`: what is written of the weights.
+        rows: perplexities for the model card, of `rows.COLUMNS`, and `protocol`, how they were measured.
 
     Raises:
-        Refused: the folder exists, the disk is full, or what was written is not what was meant; nothing is left behind.
+        Refused: no such kind, the folder exists, the disk is full, or what was written is not what was meant; nothing
+            is left behind.
         Stopped: `stop` was set; nothing is left behind.
     """
-    check_destination(out, 0 if kind == "masks" else model_bytes(model))
+    form = kind_named(kind)
+    check_destination(out, model_bytes(model) if form.write else 0)
     with appearing_whole(out) as folder:
-        if kind == "packed":
-            model.network.config.save_pretrained(folder)
-            if model.network.can_generate():
-                model.network.generation_config.save_pretrained(folder)
-            save_packed(model, pruning, folder / PACKED, stop)
-        elif kind == "folder":
-            with pruning.applied(model.prunable, stop):
-                model.network.save_pretrained(folder, max_shard_size=SHARD)
-        if kind != "masks":
+        if form.write:
+            target(form.write)(model, pruning, folder, stop)
             _true_config(model.network, folder)
             model.tokenizer.save_pretrained(folder)
         check_stop(stop)
@@ -87,8 +79,8 @@ def save_pruned(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         (folder / "recipe.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
-        model_card(model, pruning, calibration, rows, protocol, kind).save(folder / "README.md")
-        read_back(model, pruning, folder, kind, stop)
+        model_card(model, pruning, calibration, rows, protocol, form).save(folder / "README.md")
+        read_back(model, pruning, folder, form, stop)
 
 
 def _true_config(network: PreTrainedModel, folder: Path) -> None:

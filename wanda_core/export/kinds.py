@@ -1,8 +1,73 @@
-"""The kinds of export."""
+"""The kinds of export: what is written of the weights, how it is loaded, and what its card must say.
+
+To add a kind, write a module with its two functions and put an entry into `KINDS`.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
 
-Kind = Literal["folder", "packed", "masks"]
-"""The weights for plain transformers, zeros and all; the weights without their zeros, for `load_packed`; no weights."""
+from wanda_core.errors import Refused
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One form of a pruned model's weights."""
+
+    label: str
+    """What it is, in a few words."""
+    imported: str
+    """What loads it in Python, after `from`; with `loaded`, an expression where FOLDER is the export and SOURCE the
+    dense model."""
+    loaded: str
+    limits: str
+    """What the card says of this form."""
+    write: str | None
+    """Writes the configuration and the weights, `module:function` of model, pruning, folder and stop event; None: the
+    weights are not part of it."""
+    read: str | None
+    """Reads the model back, `module:function` of folder, dtype and stop event."""
+    plain: bool = False
+    """Plain transformers loads it."""
+
+
+KINDS: dict[str, Kind] = {
+    "folder": Kind(
+        label="Model folder: loads anywhere, zeros stored as zeros",
+        imported="transformers import AutoModelForCausalLM",
+        loaded="AutoModelForCausalLM.from_pretrained(FOLDER)",
+        limits="The zeros are stored as zeros, so that the folder loads anywhere: it is as large as the dense model, "
+        "and not faster by itself.",
+        write="wanda_core.export.plain_weights:write",
+        read="wanda_core.export.plain_weights:read",
+        plain=True,
+    ),
+    "packed": Kind(
+        label="Packed: without the zeros, for wanda_core.load_packed",
+        imported="wanda_core import load_packed",
+        loaded="load_packed(FOLDER)",
+        limits="`packed.safetensors` holds the weights without their zeros; plain transformers does not read it, "
+        "`wanda_core.load_packed(FOLDER)` does, to the bit.",
+        write="wanda_core.export.packed_file:write",
+        read="wanda_core.export.packed_file:load_packed",
+    ),
+    "masks": Kind(
+        label="Masks alone: one bit for every weight, no weights",
+        imported="transformers import AutoModelForCausalLM",
+        loaded="AutoModelForCausalLM.from_pretrained(SOURCE)",
+        limits="These are masks alone: the dense model's weights are not in here.",
+        write=None,
+        read=None,
+    ),
+}
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name.
+
+    Raises:
+        Refused: no such kind.
+    """
+    if name not in KINDS:
+        raise Refused(f"no kind of export `{name[:40]}`: choose from {', '.join(KINDS)}")
+    return KINDS[name]

@@ -10,29 +10,22 @@ import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData, model_info
 from huggingface_hub import errors as hub_errors
 
+from wanda_core.export.kinds import Kind
 from wanda_core.method.methods import METHODS
+from wanda_core.method.updates import NONE
 from wanda_core.models.language_model import LanguageModel
-from wanda_core.models.load import PACKED
 from wanda_core.models.named_sources import POCKET, smollm2_file, title_of
 from wanda_core.pruning.result import Pruning
 
-LOADED = {
-    "folder": ("transformers import AutoModelForCausalLM", "AutoModelForCausalLM.from_pretrained(FOLDER)"),
-    "packed": ("wanda_core import load_packed", "load_packed(FOLDER)"),
-    "masks": ("transformers import AutoModelForCausalLM", "AutoModelForCausalLM.from_pretrained(SOURCE)"),
-}
-"""By kind of export: what is imported, and the model. FOLDER is the export, SOURCE the dense model."""
 
-
-def fine_tune(kind: str) -> str:
+def fine_tune(kind: Kind) -> str:
     """Ten lines that fine-tune an export and keep its zeros. Tests run them."""
-    imported, model = LOADED[kind]
     return f"""
 import torch
-from {imported}
+from {kind.imported}
 from wanda_core import load_masks, find_prunable_layers
 
-model, masks = {model}, load_masks(FOLDER + "/masks.safetensors")
+model, masks = {kind.loaded}, load_masks(FOLDER + "/masks.safetensors")
 for layer in (layer for layer in find_prunable_layers(model).layers if layer.name in masks):
     mask, keep = masks[layer.name].unpack(), torch.ones_like(layer.parameter, dtype=torch.bool)
     keep[getattr(layer, "expert", ...)] = mask.t() if layer.transposed else mask  # one expert, or all of the weight
@@ -48,14 +41,14 @@ def model_card(
     calibration: dict[str, Any],
     rows: Sequence[dict[str, Any]],
     protocol: dict[str, Any] | None,
-    kind: str,
+    kind: Kind,
 ) -> ModelCard:
     """The card of a pruned model.
 
     Args:
-        rows: of `tables.COLUMNS`, measured on this model; those of other recipes are shown beside its own.
+        rows: of `rows.COLUMNS`, measured on this model; those of other recipes are shown beside its own.
         protocol: how the rows were measured; None where there are none.
-        kind: what the export holds of the weights, a `export.Kind`.
+        kind: what the export holds of the weights.
     """
     recipe = pruning.recipe
     amount = recipe.pattern if recipe.parsed_pattern.structured else f"{recipe.sparsity:.0%}"
@@ -64,8 +57,8 @@ def model_card(
         base_model=source if _of_the_hub(model) else None,
         license=source_license(model),
         # The Hub shows `from_pretrained` on the pages of models that are said to be of transformers.
-        library_name="transformers" if kind == "folder" else None,
-        pipeline_tag="text-generation" if kind == "folder" else None,
+        library_name="transformers" if kind.plain else None,
+        pipeline_tag="text-generation" if kind.plain else None,
         tags=["pruning", "sparsity", recipe.method],
     )
     seed = calibration.get("seed")
@@ -161,30 +154,18 @@ def _uncalled(pruning: Pruning) -> str:
     return f"\n\nLeft dense and not counted, as the forward never called them: {names}."
 
 
-def _where(kind: str) -> str:
+def _where(kind: Kind) -> str:
     """What the names in the example stand for."""
     folder = "`FOLDER` is the folder with this card"
-    return f"{folder}, `SOURCE` the dense model." if kind == "masks" else f"{folder}."
+    return f"{folder}, `SOURCE` the dense model." if not kind.write else f"{folder}."
 
 
-def _limits(pruning: Pruning, kind: str) -> str:
+def _limits(pruning: Pruning, kind: Kind) -> str:
     common = (
         "Pruning costs quality: see the table, and measure on your own text before you rely on it. The language and "
         "subject of the calibration text matter. Whatever the source model gets wrong, this one does, too."
     )
-    if kind == "masks":
-        changed = (
-            f" `{pruning.recipe.method}` also changed the weights it kept: the masks do not have their new values."
-            if METHODS[pruning.recipe.method].update != "none"
-            else ""
-        )
-        return f"{common} These are masks alone: the dense model's weights are not in here.{changed}"
-    if kind == "packed":
-        return (
-            f"{common} `{PACKED}` holds the weights without their zeros; plain transformers does not read it, "
-            "`wanda_core.load_packed(FOLDER)` does, to the bit."
-        )
-    return (
-        f"{common} The zeros are stored as zeros, so that the folder loads anywhere: it is as large as the dense "
-        "model, and not faster by itself."
-    )
+    changed = ""
+    if not kind.write and METHODS[pruning.recipe.method].update != NONE:
+        changed = f" `{pruning.recipe.method}` also changed the kept weights: the masks do not have their new values."
+    return f"{common} {kind.limits}{changed}"

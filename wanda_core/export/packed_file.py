@@ -27,6 +27,14 @@ from wanda_core.pruning.result import Pruning
 from wanda_core.speed.kernels.formats import Masked, TwoFour, is_two_four
 
 
+def write(model: LanguageModel, pruning: Pruning, folder: Path, stop: threading.Event | None) -> None:
+    """Write the configuration and the packed weights; see `save_packed`."""
+    model.network.config.save_pretrained(folder)
+    if model.network.can_generate():
+        model.network.generation_config.save_pretrained(folder)
+    save_packed(model, pruning, folder / PACKED, stop)
+
+
 def save_packed(
     model: LanguageModel, pruning: Pruning, file: Path, stop: threading.Event | None = None
 ) -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from wanda_core.errors import Refused, check_stop
 from wanda_core.export.kinds import Kind
 from wanda_core.export.masks_file import load_masks
-from wanda_core.export.packed_file import load_packed
+from wanda_core.lazy import target
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.pruning.result import Pruning
 
@@ -22,14 +21,8 @@ def read_back(
 ) -> None:
     """Read an export back as its users will, and compare every weight and mask to the bit."""
     differing = []
-    if kind != "masks":
-        # On a CPU transformers maps the file: its bytes are read when they are compared.
-        written = (
-            load_packed(folder, stop=stop)
-            if kind == "packed"
-            else AutoModelForCausalLM.from_pretrained(folder, dtype=model.network.dtype)
-        )
-        found = written.state_dict()
+    if kind.read:
+        found = target(kind.read)(folder, model.network.dtype, stop).state_dict()
         with pruning.applied(model.prunable, stop):
             wanted = model.network.state_dict()
             differing += [

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wanda_core.errors import Refused
+from wanda_core.method.pattern import Pattern
 
 ADMM_DAMPING = 0.1
 
@@ -45,7 +46,17 @@ class AdmmFactor:
             raise Refused("its Gram matrix cannot be factorised: the inputs are too large for float32")
         return cls(norms, gram, torch.cholesky_inverse(lower))
 
-    note = ""
+    @property
+    def note(self) -> str:
+        """Nothing can go otherwise than published."""
+        return ""
+
+    def update(
+        self, weight: Tensor, mask: Tensor | None, sparsity: float, pattern: Pattern
+    ) -> tuple[Tensor, Tensor]:
+        """See `updates.Factor`."""
+        assert mask is not None  # it goes with a score
+        return admm(weight, self, mask), mask
 
 
 def admm(weight: Tensor, factor: AdmmFactor, mask: Tensor) -> Tensor:

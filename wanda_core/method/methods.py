@@ -1,4 +1,4 @@
-"""The named methods: a score, the group its weights compete in, and what happens to the weights that stay."""
+"""The named methods: a score, the group its weights compete in, and what happens to the kept weights."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from wanda_core.errors import Refused
 from wanda_core.method.scores import SCORES
+from wanda_core.method.updates import NONE, UPDATES
 
 GROUPS = ("output", "layer", "input")
-
-
-ADMM = "+admm"
 
 
 @dataclass(frozen=True)
@@ -20,45 +18,53 @@ class Method:
 
     name: str
     score: str | None
-    """A name in `SCORES`; None: SparseGPT, which chooses while it corrects."""
+    """A name in `SCORES`; None where the update chooses while it corrects."""
     group: str
     """The comparison group used unless the recipe names another."""
     groups: tuple[str, ...] = GROUPS
     """The comparison groups it can work with."""
-    update: str = "none"
-    """What happens to the kept weights: `none`, `admm` or `sparsegpt`."""
+    update: str = NONE
+    """What happens to the kept weights: `none`, or a name in `UPDATES`."""
 
     @property
     def needs_inputs(self) -> bool:
         """Whether the result depends on the calibration text."""
-        return self.needs_gram or SCORES[self.score].needs_norms
+        return self.needs_gram or (self.score is not None and SCORES[self.score].needs_norms)
 
     @property
     def needs_gram(self) -> bool:
         """Whether it needs the Gram matrix of a layer's input, not only its column norms."""
-        return self.update != "none"
+        return self.update != NONE or (self.score is not None and SCORES[self.score].needs_gram)
+
+
+def _methods() -> dict[str, Method]:
+    """Every score, every update that chooses for itself, and every other update after every score."""
+    found = {name: Method(name, name, score.group) for name, score in SCORES.items()}
+    for name, update in UPDATES.items():
+        if update.chooses:
+            found[name] = Method(name, None, update.group, (update.group,), name)
+    for name, update in UPDATES.items():
+        if not update.chooses:
+            pairs = {f"{score}+{name}": score for score in SCORES}
+            found |= {pair: Method(pair, s, SCORES[s].group, update=name) for pair, s in pairs.items()}
+    return found
 
 
 class _Methods(Mapping[str, Method]):
-    """Every score is a method; beside them the ones that change the weights they keep."""
+    """Follows `SCORES` and `UPDATES`."""
 
     def __getitem__(self, name: str) -> Method:
-        if name == "sparsegpt":
-            # As published: 128 columns at a time, the weights of all rows compete.
-            return Method(name, score=None, group="layer", groups=("layer",), update="sparsegpt")
-        score = name.removesuffix(ADMM)
-        update = "admm" if name.endswith(ADMM) else "none"
-        return Method(name, score=score, group=SCORES[score].group, update=update)
+        return _methods()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*SCORES, "sparsegpt", *(score + ADMM for score in SCORES)])
+        return iter(_methods())
 
     def __len__(self) -> int:
-        return 2 * len(SCORES) + 1
+        return len(_methods())
 
 
 METHODS: Mapping[str, Method] = _Methods()
-"""By name; follows `SCORES`."""
+"""By name."""
 
 
 def method_named(name: str) -> Method:

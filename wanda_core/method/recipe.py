@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from wanda_core.errors import Refused
-from wanda_core.method.methods import GROUPS, method_named
+from wanda_core.method.allocations import ALLOCATIONS, parse_allocation
+from wanda_core.method.methods import GROUPS, METHODS, method_named
 from wanda_core.method.pattern import Pattern
 
 SCHEDULES = ("layer", "block", "dense")
-
-
-ALLOCATIONS = ("uniform", "owl")
 
 
 @dataclass(frozen=True)
@@ -64,41 +63,18 @@ class Recipe:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise Refused("{seed} must be a whole number, 0 or more")
 
-    @property
+    @cached_property
     def parsed_pattern(self) -> Pattern:
         return Pattern.parse(self.pattern)
 
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether the masks depend on the calibration windows."""
+        allocation = ALLOCATIONS.get(self.allocation)
+        return METHODS[self.method].needs_inputs or (allocation is not None and allocation.needs_norms)
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def parse_allocation(text: str) -> dict[str, float]:
-    """Explicit ratios, `NAME=RATIO,...`: NAME is a block's number or a layer's full name, RATIO the share to remove.
-
-    Returns:
-        Sparsity by name; empty for `uniform` and `owl`.
-
-    Raises:
-        Refused: neither one of those words nor such a list.
-    """
-    if text in ALLOCATIONS:
-        return {}
-    advice = "{allocation} must be uniform, owl, or NAME=RATIO,... with block numbers or layer names, such as 0=0.3"
-    if not isinstance(text, str):
-        raise Refused(advice)
-    ratios = {}
-    for part in text.split(","):
-        name, equals, number = (piece.strip() for piece in part.partition("="))
-        try:
-            ratio = float(number)
-        except ValueError:
-            raise Refused(advice) from None
-        if not name or not equals or not 0 <= ratio <= 1:
-            raise Refused(advice)
-        if name in ratios:
-            raise Refused(f"{{allocation}} names {name[:80]} twice")
-        ratios[name] = ratio
-    return ratios
 
 
 def _sparsity(value: float | None, pattern: Pattern) -> float:

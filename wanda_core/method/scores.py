@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wanda_core.errors import Refused
+
 if TYPE_CHECKING:  # the command line's --help lists the scores and should not wait for torch
     import torch
     from torch import Tensor
@@ -51,11 +53,14 @@ def random(weight: Tensor, norms: Tensor, generator: torch.Generator) -> Tensor:
 class Score:
     """A score function, and how it is used unless the recipe says otherwise."""
 
-    function: Callable[[Tensor, Tensor, torch.Generator], Tensor]
+    function: Callable[..., Tensor]
+    """Of weight, norms and generator, and the Gram matrix where it asks for it."""
     needs_norms: bool
     """It looks at the input norms; else no calibration forward is needed."""
     group: str = "output"
     """The comparison group of its source: `output`, `layer` or `input`."""
+    needs_gram: bool = False
+    """It also takes `X^T X`, float32 (in_features, in_features)."""
 
 
 SCORES: dict[str, Score] = {
@@ -66,7 +71,9 @@ SCORES: dict[str, Score] = {
 }
 
 
-def scores_of(name: str, layer: str, weight: Tensor, norms: Tensor, seed: int) -> Tensor:
+def scores_of(
+    name: str, layer: str, weight: Tensor, norms: Tensor, seed: int, gram: Tensor | None = None
+) -> Tensor:
     """Scores of one layer, float32, (out_features, in_features).
 
     Args:
@@ -74,8 +81,19 @@ def scores_of(name: str, layer: str, weight: Tensor, norms: Tensor, seed: int) -
         layer: full name of the layer. Noise is seeded by it, so as not to depend on which layers came before.
         weight: (out_features, in_features), float32.
         norms: L2 norms of the input features, (in_features,), float32.
+        gram: `X^T X`, float32 (in_features, in_features), where the score needs it.
+
+    Raises:
+        Refused: the score needs a Gram matrix that is not there.
     """
     import torch
 
+    score = SCORES[name]
     generator = torch.Generator().manual_seed(seed ^ zlib.crc32(layer.encode()))
-    return SCORES[name].function(weight, norms, generator)
+    if not score.needs_gram:
+        return score.function(weight, norms, generator)
+    if gram is None:
+        raise Refused(
+            f"{name} needs products of inputs, so it has no preview: press Run to see its own masks"
+        )
+    return score.function(weight, norms, generator, gram)

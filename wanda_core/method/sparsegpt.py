@@ -1,8 +1,4 @@
-"""Correct the weights that stay, so that the layer's output changes least: SparseGPT and the ADMM update.
-
-Both work from the Gram matrix `G = X^T X` of the layer's input and minimise `||X (W - W')^T||`. What depends on G alone
-(`SparseGptFactor`, `AdmmFactor`) is computed once for all layers that read the same input.
-"""
+"""SparseGPT: choose weights and make up for each pruned one in the kept weights right of it."""
 
 from __future__ import annotations
 
@@ -64,6 +60,12 @@ class SparseGptFactor:
             damping *= 10
         raise Refused(f"its Gram matrix cannot be factorised even with {damping / 10:.0%} damping")
 
+    def update(
+        self, weight: Tensor, mask: Tensor | None, sparsity: float, pattern: Pattern
+    ) -> tuple[Tensor, Tensor]:
+        """See `updates.Factor`; it chooses the mask itself."""
+        return sparsegpt(weight, self, sparsity, pattern)
+
     @property
     def note(self) -> str:
         """What the report of a layer must say; empty where all went as published."""
@@ -91,13 +93,13 @@ def sparsegpt(
 ) -> tuple[Tensor, Tensor]:
     """Choose and correct, block of columns by block of columns (Frantar and Alistarh, arXiv 2301.00774, algorithm 1).
 
-    The error `w_j / U_jj` of each weight that goes is made up for by the columns right of it. Unstructured: of every
-    128 columns the `floor(n * sparsity)` weights of lowest `w^2 / U_jj^2` go, over all rows. N:M: chosen at every M
-    columns, from the weights as corrected until there. Weights of inputs that are always zero become zero.
+    The error `w_j / U_jj` of each pruned weight is made up for by the columns right of it. Unstructured: of every
+    128 columns the `floor(n * sparsity)` weights of lowest `w^2 / U_jj^2` are pruned, over all rows. N:M: chosen at
+    every M columns, from the weights as corrected until there. Weights of inputs that are always zero become zero.
 
     Args:
         weight: (out_features, in_features), any float dtype.
-        sparsity: share of every block to remove, where the pattern is unstructured.
+        sparsity: share of every block to prune, where the pattern is unstructured.
 
     Returns:
         The new weight, float32 (out_features, in_features), zero where pruned, and the mask, bool of the same shape.
@@ -116,7 +118,7 @@ def sparsegpt(
         stop = min(start + block, width)
         current = dense[start:stop] - upper[:start, start:stop].t() @ errors[:start]
         if not pattern.structured:
-            mask[start:stop] = _lowest_go(current, upper, start, prune_count(current.numel(), sparsity))
+            mask[start:stop] = _prune_lowest(current, upper, start, prune_count(current.numel(), sparsity))
         for first in range(start, stop, step):
             last = min(first + step, stop)
             fresh = current[first - start : last - start] - (
@@ -136,14 +138,14 @@ def _sparsegpt_scores(current: Tensor, upper: Tensor, start: int) -> Tensor:
     return (current / diagonal.unsqueeze(1)).square_()
 
 
-def _lowest_go(current: Tensor, upper: Tensor, start: int, prune: int) -> Tensor:
+def _prune_lowest(current: Tensor, upper: Tensor, start: int, prune: int) -> Tensor:
     """The mask of one block, (columns, out_features): the weights of all rows compete."""
     scores = _sparsegpt_scores(current, upper, start).t()  # (out, columns): equal scores go row by row
     return keep_highest(scores.reshape(1, -1), prune).view(scores.shape).t()
 
 
 def _correct(fresh: Tensor, upper: Tensor, mask: Tensor, errors: Tensor) -> None:
-    """Column by column: take up the errors of the columns before, then leave an error where the weight goes.
+    """Column by column: take up the errors of the columns before, then leave an error where the weight is pruned.
 
     Args:
         fresh: (columns, out_features), corrected for everything left of these columns; corrected in place.

@@ -1,4 +1,4 @@
-"""How much each layer gives: the same everywhere, by its outliers (OWL), or as the recipe says."""
+"""How sparsity is distributed over layers: the same everywhere, by outliers (OWL), or as the recipe says."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from wanda_core.errors import Refused
+from wanda_core.lazy import target
+from wanda_core.method.allocations import ALLOCATIONS, parse_allocation
+from wanda_core.method.recipe import Recipe
 from wanda_core.models.prunable_layers import Layer, PrunableModel
 
 OUTLIER = 5.0
@@ -16,6 +19,30 @@ OUTLIER = 5.0
 
 SPREAD = 0.08
 """OWL's lambda: densities of the blocks span twice this much."""
+
+
+def sparsities_of(
+    prunable: PrunableModel, recipe: Recipe, norms: Mapping[Layer, Tensor] | None = None
+) -> dict[Layer, float]:
+    """Sparsity of every layer under a recipe.
+
+    Args:
+        norms: for each layer the L2 norms of its input features (in_features,), of the dense model; where the
+            allocation needs them.
+
+    Raises:
+        Refused: the allocation names a block or layer that is not there.
+    """
+    if ratios := parse_allocation(recipe.allocation):
+        return explicit(prunable, ratios, recipe.sparsity)
+    return target(ALLOCATIONS[recipe.allocation].function)(prunable, recipe.sparsity, norms)
+
+
+def uniform(
+    prunable: PrunableModel, sparsity: float, norms: Mapping[Layer, Tensor] | None = None
+) -> dict[Layer, float]:
+    """The same sparsity everywhere."""
+    return dict.fromkeys(prunable.layers, sparsity)
 
 
 def explicit(prunable: PrunableModel, ratios: Mapping[str, float], sparsity: float) -> dict[Layer, float]:
@@ -36,13 +63,13 @@ def explicit(prunable: PrunableModel, ratios: Mapping[str, float], sparsity: flo
     }
 
 
-def owl(prunable: PrunableModel, norms: Mapping[Layer, Tensor], sparsity: float) -> dict[Layer, float]:
+def owl(prunable: PrunableModel, sparsity: float, norms: Mapping[Layer, Tensor]) -> dict[Layer, float]:
     """Outlier-weighed sparsities (Yin et al., arXiv 2310.05175): a block with more outliers keeps more.
 
     Args:
+        sparsity: mean over the blocks.
         norms: for each layer the L2 norms of its input features (in_features,), of the dense model; a layer without
             them gives no outliers.
-        sparsity: mean over the blocks.
     """
     blocks = [[layer for layer in prunable.layers if layer.block == i] for i in range(len(prunable.blocks))]
     shares = [outlier_share([layer for layer in block if layer in norms], norms) for block in blocks]

@@ -1,4 +1,4 @@
-"""Decide one layer: score it, choose what goes, correct what stays, and write it down."""
+"""Decide one layer: score it, choose what is pruned, update what is kept, and write it down."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from wanda_core.errors import Refused
-from wanda_core.method.admm import AdmmFactor, admm
 from wanda_core.method.input_statistics import InputStatistics
 from wanda_core.method.masks import choose
 from wanda_core.method.methods import METHODS
 from wanda_core.method.output_error import relative_output_error
 from wanda_core.method.packed_mask import PackedMask
-from wanda_core.method.scores import scores_of
-from wanda_core.method.sparsegpt import SparseGptFactor, sparsegpt
+from wanda_core.method.scores import SCORES, scores_of
+from wanda_core.method.updates import Factor, Update, update_named
 from wanda_core.models.prunable_layers import Layer
 from wanda_core.pruning.result import LayerReport, Pruning, pruned_weight
 
@@ -27,7 +26,7 @@ class LayerPruner:
     """Decides one layer after the other by the result's recipe, and writes masks, values and reports into the result.
 
     Args:
-        sparsities: share to remove of each layer; N:M patterns have their own.
+        sparsities: share to prune of each layer; N:M patterns have their own.
     """
 
     def __init__(self, result: Pruning, sparsities: Mapping[Layer, float]) -> None:
@@ -36,7 +35,8 @@ class LayerPruner:
         self.method = METHODS[self.recipe.method]
         self.sparsities = sparsities
         self.error_seconds = 0.0
-        self._factor: tuple[InputStatistics | None, SparseGptFactor | AdmmFactor | None] = (None, None)
+        self._update = update_named(self.method.update)
+        self._factor: tuple[InputStatistics, Factor] | None = None
 
     def __call__(self, layer: Layer, statistics: InputStatistics) -> Tensor:
         """The weight (out_features, in_features) to go on with, in the layer's dtype.
@@ -87,27 +87,30 @@ class LayerPruner:
         if not torch.isfinite(norms).all():
             raise Refused(f"the input of {layer.name} holds NaN or infinite values: try {{dtype}} float32")
         if self.method.needs_inputs and statistics.tokens == 0:
-            return self._mask(layer, "magnitude", norms, "output"), None, NO_TOKEN
-        if self.method.update == "none":
-            return self._mask(layer, self.method.score, norms, self.recipe.group), None, ""
-        factor = self._factor_of(layer, statistics)
-        if self.method.update == "sparsegpt":
-            values, mask = sparsegpt(layer.weight, factor, self.sparsities[layer], self.recipe.parsed_pattern)
-        else:
-            mask = self._mask(layer, self.method.score, norms, self.recipe.group)
-            values = admm(layer.weight, factor, mask)
+            return self._mask(layer, "magnitude", norms, "output", statistics), None, NO_TOKEN
+        mask, update = None, self._update
+        if update is None or not update.chooses:
+            mask = self._mask(layer, self.method.score, norms, self.recipe.group, statistics)
+        if update is None:
+            return mask, None, ""
+        factor = self._factor_of(layer, update, statistics)
+        sparsity, pattern = self.sparsities[layer], self.recipe.parsed_pattern
+        values, mask = factor.update(layer.weight, mask, sparsity, pattern)
         return mask, values, factor.note
 
-    def _mask(self, layer: Layer, score: str, norms: Tensor, group: str | None) -> Tensor:
-        scores = scores_of(score, layer.name, layer.weight.float(), norms, self.recipe.seed)
+    def _mask(
+        self, layer: Layer, score: str, norms: Tensor, group: str | None, statistics: InputStatistics
+    ) -> Tensor:
+        gram = statistics.gram() if SCORES[score].needs_gram else None
+        scores = scores_of(score, layer.name, layer.weight.float(), norms, self.recipe.seed, gram)
         return choose(scores, self.recipe.parsed_pattern, self.sparsities[layer], group)
 
-    def _factor_of(self, layer: Layer, statistics: InputStatistics) -> SparseGptFactor | AdmmFactor:
+    def _factor_of(self, layer: Layer, update: Update, statistics: InputStatistics) -> Factor:
         """Computed once for layers that share their input, which come one after the other."""
-        if self._factor[0] is not statistics:
-            kind = SparseGptFactor if self.method.update == "sparsegpt" else AdmmFactor
+        if self._factor is None or self._factor[0] is not statistics:
+            self._factor = None  # the last one's matrices give room first
             try:
-                self._factor = (statistics, kind.of(statistics.gram()))
+                self._factor = (statistics, update.factor_of(statistics.gram()))
             except Refused as error:
                 raise Refused(f"{layer.name}: {error.text}") from None
         return self._factor[1]

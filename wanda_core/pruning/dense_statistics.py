@@ -68,4 +68,4 @@ def collect_statistics(
         stop=stop,
     )
     walk.run()
-    return DenseStatistics(statistics, walk.uncalled, perf_counter() - start)
+    return DenseStatistics(statistics, walk.inputs.uncalled, perf_counter() - start)

@@ -9,10 +9,7 @@ known, so every architecture's masks, positions and shared keys simply work. The
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -24,6 +21,7 @@ from wanda_core.errors import Refused, check_stop
 from wanda_core.method.input_statistics import InputStatistics
 from wanda_core.models.experts import forward as experts_forward
 from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel
+from wanda_core.pruning.shared_inputs import OTHER_WAY, SharedInputs
 
 Decide = Callable[[Layer, InputStatistics], Tensor]
 """Given a layer and its finished statistics, the weight (out_features, in_features) to go on with."""
@@ -31,9 +29,6 @@ Decide = Callable[[Layer, InputStatistics], Tensor]
 
 OnProgress = Callable[[float, str], None]
 """Called with the share of the work that is done, 0 to 1, and the name of the layer just reached."""
-
-
-OTHER_WAY = "micro-batches take different paths through the model, so their statistics cannot be combined"
 
 
 class ParkedForward:
@@ -63,24 +58,13 @@ class ParkedForward:
     ) -> None:
         self.prunable = prunable
         self.batches = tokens.split(micro_batch)
-        self.length = tokens.shape[1]
         self.decide = decide
         self.schedule = schedule
-        self.gram = gram
         self.on_progress = on_progress
         self.stop = stop
-        self.statistics_seconds = 0.0
+        self.inputs = SharedInputs(prunable.layers, len(self.batches), tokens.shape[1], gram)
         self._gathering = schedule != "block"
-        self._statistics: dict[Layer, InputStatistics] = {}
-        self._latest: weakref.WeakKeyDictionary[greenlet, _Seen] = weakref.WeakKeyDictionary()
-        self._shares: dict[Layer, bool] = {}
-        self._calls: dict[Layer, int] = dict.fromkeys(prunable.layers, 0)
         self._passes = 0
-
-    @property
-    def uncalled(self) -> list[str]:
-        """Layers that the forward never called."""
-        return [layer.name for layer, calls in self._calls.items() if calls == 0]
 
     @torch.no_grad()
     def run(self) -> None:
@@ -106,7 +90,7 @@ class ParkedForward:
             if self.schedule == "dense":
                 for batch in self.batches:
                     self._forward(batch)
-                for layer in list(self._statistics):
+                for layer in self.inputs.waiting:
                     check_stop(self.stop)
                     self._decided(layer)
             else:
@@ -137,9 +121,7 @@ class ParkedForward:
 
     def _decided(self, layer: Layer) -> Tensor:
         """Decide a layer whose statistics are complete."""
-        if self._calls[layer] != len(self.batches):
-            raise Refused(f"{layer.name} is called for some texts only: it cannot be pruned by its input")
-        return self.decide(layer, self._statistics.pop(layer))
+        return self.decide(layer, self.inputs.take(layer))
 
     def _watch_layer(self, layer: Layer) -> list[Any]:
         parks = self.schedule == "layer"
@@ -180,7 +162,7 @@ class ParkedForward:
         check_stop(self.stop)
         self._passes += 1
         if self._gathering:
-            self._gather(layer, inputs)
+            self.inputs.add(layer, inputs)
         if self.on_progress:
             twice = 2 if self.schedule == "block" else 1
             total = twice * len(self.batches) * len(self.prunable.layers)
@@ -199,7 +181,8 @@ class ParkedForward:
                 raise Refused(
                     f"block {index} changes its own input, so it cannot run twice: choose layer for {{schedule}}"
                 )
-            called = tuple(layer for layer in layers if layer in self._statistics)
+            waiting = set(self.inputs.waiting)
+            called = tuple(layer for layer in layers if layer in waiting)
             for layer, weight in _park(called).items():
                 layer.point_at(weight)
 
@@ -208,41 +191,6 @@ class ParkedForward:
                 layer.restore()
 
         return [block.register_forward_pre_hook(before, with_kwargs=True), block.register_forward_hook(after)]
-
-    def _gather(self, layer: Layer, inputs: Tensor) -> None:
-        start = perf_counter()
-        self._calls[layer] += 1
-        if self._calls[layer] > len(self.batches):
-            raise Refused(
-                f"{layer.name} is called more than once in a forward: it cannot be pruned by its input"
-            )
-        seen = self._latest.get(getcurrent())
-        shared = seen.statistics if seen and seen.is_of(inputs) else None
-        statistics = self._statistics.get(layer)
-        if statistics is None:
-            statistics = shared or InputStatistics(inputs.shape[-1], inputs.device, self.length, self.gram)
-            self._statistics[layer] = statistics
-            self._shares[layer] = shared is not None
-        if self._shares[layer] != (shared is not None) or (shared is not None and shared is not statistics):
-            raise Refused(OTHER_WAY)
-        if shared is None:
-            statistics.add(inputs)
-        if not inputs.is_inference():
-            self._latest[getcurrent()] = _Seen(weakref.ref(inputs), inputs._version, statistics)
-        self.statistics_seconds += perf_counter() - start
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """The input that a micro-batch was last seen with. Layers that read the very same one share its statistics, as
-    query, key and value do."""
-
-    inputs: weakref.ref[Tensor]
-    version: int
-    statistics: InputStatistics
-
-    def is_of(self, inputs: Tensor) -> bool:
-        return self.inputs() is inputs and self.version == inputs._version  # not written to since
 
 
 class _Replaced:

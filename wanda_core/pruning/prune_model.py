@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from wanda_core.errors import Refused, check_stop
+from wanda_core.method.allocations import ALLOCATIONS
 from wanda_core.method.input_statistics import SAMPLE_ROWS, SAMPLE_ROWS_PER_WINDOW
 from wanda_core.method.masks import check_divides
 from wanda_core.method.methods import METHODS
-from wanda_core.method.recipe import Recipe, parse_allocation
+from wanda_core.method.recipe import Recipe
 from wanda_core.models.prunable_layers import PrunableModel
-from wanda_core.pruning import allocation
+from wanda_core.pruning.allocation import sparsities_of
 from wanda_core.pruning.conditions import conditions, default_micro_batch
 from wanda_core.pruning.decide_layer import LayerPruner
 from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statistics
@@ -50,9 +51,10 @@ def prune(
         Stopped: `stop` was set.
     """
     _check(prunable, tokens, recipe)
-    method = METHODS[recipe.method]
-    owl = recipe.allocation == "owl"
-    if not method.needs_inputs and not owl:
+    method, allocation = METHODS[recipe.method], ALLOCATIONS.get(recipe.allocation)
+    by_norms = allocation is not None and allocation.needs_norms
+    sparsities = None if by_norms else sparsities_of(prunable, recipe)
+    if not recipe.needs_inputs:
         tokens = tokens[: -(-SAMPLE_ROWS // SAMPLE_ROWS_PER_WINDOW)]
     device = prunable.layers[0].stored.device
     samples, length = tokens.shape
@@ -64,10 +66,11 @@ def prune(
     start = perf_counter()
     result = Pruning(recipe, conditions=conditions(prunable, micro_batch))
     try:
-        if owl:
-            if gathered is None:
-                # The walk for the outliers is the first half of the work.
-                outliers = collect_statistics(
+        if sparsities is None:
+            dense = gathered
+            if dense is None:
+                # The walk for the norms is the first half of the work.
+                dense = collect_statistics(
                     prunable,
                     tokens,
                     micro_batch=micro_batch,
@@ -75,10 +78,8 @@ def prune(
                     stop=stop,
                 )
                 on_progress = _part(on_progress, 0.5, 0.5)
-            norms = {layer: s.norms() for layer, s in (gathered or outliers).statistics.items()}
-            sparsities = allocation.owl(prunable, norms, recipe.sparsity)
-        else:
-            sparsities = allocation.explicit(prunable, parse_allocation(recipe.allocation), recipe.sparsity)
+            norms = {layer: s.norms() for layer, s in dense.statistics.items()}
+            sparsities = sparsities_of(prunable, recipe, norms)
         decision = LayerPruner(result, sparsities)
         if gathered is None:
             walk = ParkedForward(
@@ -92,7 +93,7 @@ def prune(
                 stop=stop,
             )
             walk.run()
-            result.uncalled, spent, before = walk.uncalled, walk.statistics_seconds, 0.0
+            result.uncalled, spent, before = walk.inputs.uncalled, walk.inputs.seconds, 0.0
         else:
             _decide_all(gathered, decision, on_progress, stop)
             result.uncalled, spent, before = gathered.uncalled, gathered.seconds, gathered.seconds
@@ -131,6 +132,5 @@ def _part(on_progress: OnProgress | None, before: float, share: float) -> OnProg
 def _check(prunable: PrunableModel, tokens: Tensor, recipe: Recipe) -> None:
     """Refuse what can be known to fail before the first forward."""
     check_windows("calibration", tokens, prunable.decoder)
-    allocation.explicit(prunable, parse_allocation(recipe.allocation), recipe.sparsity)
     for layer in prunable.layers:
         check_divides(recipe.parsed_pattern, layer.name, layer.weight.shape[1])

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from wanda_core import LanguageModel, Recipe, load
 from wanda_core.export.folder import save_pruned
+from wanda_core.export.kinds import KINDS
 from wanda_core.export.model_card import fine_tune, source_license
 from wanda_core.pruning.prune_model import prune
 
@@ -41,7 +42,7 @@ def test_the_cards_example_keeps_the_zeros(
     save_pruned(licensed_model, pruning, tokens, {}, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     code = card.split("```python\n")[1].split("```")[0]
-    assert code.strip() == fine_tune("folder").strip()
+    assert code.strip() == fine_tune(KINDS["folder"]).strip()
     assert len([line for line in code.splitlines() if line]) <= 10
     names = {"FOLDER": str(tmp_path / "out")}
     exec(code, names)

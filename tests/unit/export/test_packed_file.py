@@ -19,6 +19,7 @@ from tests.support.models import byte_tokenizer
 from tests.support.server import ROOT
 from wanda_core import LanguageModel, Recipe, Refused, find_prunable_layers, load, load_packed
 from wanda_core.export.folder import save_pruned
+from wanda_core.export.kinds import KINDS
 from wanda_core.export.model_card import fine_tune
 from wanda_core.export.packed_file import file_sizes, load_layers
 from wanda_core.models.load import PACKED
@@ -51,7 +52,7 @@ def test_experts_come_back_and_keep_their_zeros(
         again = load_packed(out)
     else:
         names = {"FOLDER": str(out)}
-        exec(fine_tune("folder"), names)
+        exec(fine_tune(KINDS["folder"]), names)
         again = names["model"]
         again(input_ids=tokens, labels=tokens).loss.backward()
         names["optimizer"].step()
@@ -129,7 +130,7 @@ def test_a_source_that_names_no_class(llama_folder: Path, tokens: Tensor, tmp_pa
 def test_large_models_come_in_shards(
     llama_folder: Path, tokens: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wanda_core.export.folder.SHARD", "30KB")
+    monkeypatch.setattr("wanda_core.export.plain_weights.SHARD", "30KB")
     model = load(str(llama_folder))
     pruning = prune(model.prunable, tokens, Recipe())
     save_pruned(model, pruning, tokens, {}, tmp_path / "out")
