@@ -10,7 +10,7 @@ import pytest
 from tests.support.server import ROOT
 
 CORE = [
-    {"errors", "assets"},
+    {"errors", "assets", "lazy"},
     {"argument_checks", "atomic_write", "machine", "field_docs", "rust_panics", "deadline"},
     {"method"},
     {"texts"},
