@@ -1,0 +1,268 @@
+// The lesson: holds what the visitor set, computes, draws, and goes from step to step.
+
+const STORED = "wanda-lab-learn";
+const HALF = { sparsity: 0.5, group: "output", pattern: "unstructured" };
+const copy = (matrix) => matrix.map((row) => [...row]);
+
+/** Progress kept in the browser: `{done: [step numbers], at}`. A browser that keeps nothing is no fault. */
+function stored() {
+  try {
+    const { done, at } = JSON.parse(localStorage.getItem(STORED)) ?? {};
+    return { done: new Set(Array.isArray(done) ? done.filter((n) => n >= 1 && n <= STEPS.length) : []), at };
+  } catch {
+    return { done: new Set() };
+  }
+}
+
+function store(done, at) {
+  try {
+    localStorage.setItem(STORED, JSON.stringify({ done: [...done], at }));
+  } catch { /* private windows may forbid it */ }
+}
+
+/** Everything that is drawn, from what the visitor set. */
+function compute(state, step) {
+  const { w, x } = state.values;
+  const all = step.many ? manyTokens(x) : x;
+  const used = step.many ? state.tokens : x.length;
+  const settings = { sparsity: state.sparsity, group: state.group, pattern: state.pattern };
+  const normsAt = (n) => normsOf(all.slice(0, n));
+  const norms = normsAt(used);
+  const decide = (method, how, from = norms) => {
+    const scores = scoresOf(method, w, from);
+    const mask = maskOf(scores, how);
+    return { scores, mask, error: outputError(w, pruned(w, mask), all) };
+  };
+  const caption = (method) => [METHOD[method].name, ": score ", h("code", {}, METHOD[method].formula)];
+  const magnitude = { ...decide("magnitude", settings), title: caption("magnitude") };
+  const wanda = { ...decide("wanda", settings), title: caption("wanda") };
+  const model = { w, norms, used, blocks: { magnitude, wanda } };
+  model.lines = { magnitude: linesOf(magnitude, settings), wanda: linesOf(wanda, settings) };
+  model.anywhere = state.pattern === "unstructured" ? wanda : decide("wanda", { ...settings, pattern: "unstructured" });
+  if (step.show.includes("hand")) {
+    const kept = w.map((row, i) => row.map((_, j) => !state.hand.has(`${i},${j}`)));
+    model.blocks.hand = { scores: w, mask: kept, error: outputError(w, pruned(w, kept), all), weights: true, title: ["By hand: click a weight to prune it"] };
+  }
+  if (step.show.includes("guess")) {
+    const chosen = w.map((row, i) => row.map((_, j) => !(i === 1 && state.guess.has(j))));
+    const text = w.map((row, i) => row.map((_, j) => (state.revealed ? short(wanda.scores[i][j]) : state.guess.has(j) ? "pruned" : "?")));
+    const marks = state.revealed ? chosen.map((row, i) => row.map((kept, j) => kept !== wanda.mask[i][j])) : null;
+    model.blocks.guess = { scores: wanda.scores, mask: chosen, text, marks, dim: [true, false, true], title: [state.revealed ? "Your prediction (outlined: not as Wanda)" : "Your prediction for out 1"] };
+  }
+  if (step.many) {
+    const masks = Array.from({ length: MANY }, (_, n) => maskOf(scoresOf("wanda", w, normsAt(n + 1)), settings));
+    model.changes = masks.map((mask) => sides(mask, masks[MANY - 1]));
+    wanda.marks = wanda.mask.map((row, i) => row.map((kept, j) => kept !== masks[MANY - 1][i][j]));
+  }
+  if (step.show.includes("updated")) {
+    const target = state.update === "admm" ? { weight: admm(w, all, wanda.mask), mask: wanda.mask } : sparsegpt(w, all, settings);
+    const part = state.move / 100;
+    const moved = w.map((row, i) => row.map((v, j) => (target.mask[i][j] ? v + part * (target.weight[i][j] - v) : 0)));
+    model.blocks.updated = { scores: moved, mask: target.mask, error: outputError(w, moved, all), weights: true, title: [state.update === "admm" ? "Wanda + ADMM: new weights" : "SparseGPT: its mask, new weights"] };
+    Object.assign(wanda, { scores: w, weights: true }); // in this step the two blocks compare weights
+    wanda.title = ["Wanda: weights as they were"];
+    model.moves = { before: w, after: moved };
+  }
+  return model;
+}
+
+/** What `buildLines` draws of one method. */
+function linesOf({ scores, mask }, settings) {
+  const merged = settings.pattern === "unstructured" && settings.group === "layer";
+  const competing = (i) => (merged ? scores.flat() : scores[i]);
+  const size = competing(0).length;
+  const count = pruneCount(size, settings.sparsity);
+  const threshold = (i) => {
+    const sorted = [...competing(i)].sort((a, b) => a - b);
+    if (count === 0) return { place: 0, highest: null };
+    return { place: count === size ? sorted[size - 1] : (sorted[count - 1] + sorted[count]) / 2, highest: sorted[count - 1] };
+  };
+  const scored = settings.pattern === "unstructured" && settings.group !== "input";
+  return { scores, mask, merged, competing, size, count, thresholds: scored ? scores.map((_, i) => threshold(i)) : null, scales: scores.map((_, i) => Math.max(...competing(i))) };
+}
+
+/** The arithmetic of one weight, in words and colours. */
+function formulaOf({ row, column }, state, step, model) {
+  const colour = (name, text) => h("b", { class: `name ${name}` }, text);
+  const tokens = state.values.x.map((token) => token[column]);
+  const inside = tokens.map((v) => `${v < 0 ? `(${plain(v)})` : plain(v)}²`).join(" + ");
+  const norm = short(model.norms[column]);
+  if (row === null) return [`in ${column}: `, colour("norm-name", "‖X‖"), ` = √(${inside}${model.used > tokens.length ? " + …" : ""}) = ${norm}`];
+  const value = state.values.w[row][column];
+  const name = `out ${row}, in ${column}: `;
+  if (step.show.includes("hand")) return [name, colour("w", plain(value)), ` × tokens (${tokens.map(plain).join(", ")}) = (${tokens.map((v) => plain(v * value)).join(", ")}): its part of out ${row}`];
+  if (model.moves) {
+    const error = model.blocks.updated.error.rows[row];
+    return [name, colour("w", plain(value)), " becomes ", colour("w", short(model.moves.after[row][column])), `; the error of out ${row} is ${percent(error)}`];
+  }
+  const { wanda, magnitude } = model.blocks;
+  const score = scoresOf("wanda", state.values.w, model.norms)[row][column];
+  const product = [name, colour("w", `|${plain(value)}|`), " × ", colour("norm-name", norm)];
+  if (step.show.includes("guess") && !state.revealed) return [...product, " = ?"];
+  const said = (mask) => colour(mask[row][column] ? "kept" : "cut", mask[row][column] ? "kept" : "pruned");
+  return [...product, " = ", colour("score-name", short(score)), ": Wanda ", said(wanda.mask), ". Magnitude, by ", colour("w", plain(Math.abs(value))), ": ", said(magnitude.mask), "."];
+}
+
+/** Build the lesson in an element. `figures`: `{points, samples, protocol, layer, lab}`, recorded. */
+function mount(root, figures) {
+  const kept = stored();
+  const originals = Object.fromEntries(Object.entries(EXAMPLES).map(([key, { w, x }]) => [key, { w: copy(w), x: copy(x) }]));
+  const state = { step: 0, example: "start", values: originals.start, ...HALF, tokens: MANY, move: 0, update: "admm", far: 0, guessed: 0, hand: new Set(), tried: new Map(), guess: new Set(), seen: new Set(), point: { row: 0, column: 1 }, revealed: false, found: false, opened: false };
+  const present = new URLSearchParams(location.search).get("present") === "1";
+  let model;
+
+  const stage = buildStage(3, 8, 3, {
+    point(place) {
+      state.point = { row: place.row === null || place.kind === "x" ? null : place.row, column: place.column };
+      stage.point(state.point);
+      stage.formula.replaceChildren(...formulaOf(state.point, state, STEPS[state.step], model));
+    },
+    press({ kind, row, column }) {
+      const key = `${row},${column}`;
+      if (kind === "hand") {
+        if (!state.hand.delete(key)) state.hand.add(key);
+        const only = [...state.hand][0];
+        draw();
+        if (state.hand.size === 1) {
+          const [i, j] = only.split(",").map(Number);
+          state.tried.set(only, { row: i, value: state.values.w[i][j], error: model.blocks.hand.error.rows[i] });
+        }
+      } else if (kind === "guess" && !state.revealed) {
+        if (!state.guess.delete(column) && state.guess.size < 4) state.guess.add(column);
+      } else if (kind === "wanda" && state.pattern !== "unstructured") {
+        state.found ||= model.anywhere.mask[row][column] && !model.blocks.wanda.mask[row][column];
+      }
+      draw();
+    },
+    type(place, text) {
+      const value = readNumber(text);
+      if (value === null) {
+        stage.bad(place);
+        notice(`${place.kind === "x" ? `token ${place.row}` : `out ${place.row}`}, in ${place.column}: type a number between −1,000,000 and 1,000,000. The picture still shows ${short(state.values[place.kind][place.row][place.column])}.`, true);
+        return;
+      }
+      set(place, value, false);
+    },
+    nudge: (place, by) => set(place, Math.max(-LARGEST, Math.min(LARGEST, Math.round((state.values[place.kind][place.row][place.column] + by) * 1e6) / 1e6)), true),
+    threshold(count) {
+      state.sparsity = count / model.lines.wanda.size;
+      draw();
+    },
+  });
+
+  function set({ kind, row, column }, value, all) {
+    state.values[kind][row][column] = value;
+    state.tried.clear(); // they were of other numbers
+    stage.fill(state.values, all);
+    notice("");
+    draw();
+  }
+
+  const panel = buildPanel(figures, state, {
+    changed: draw,
+    go,
+    example(name) {
+      load(name);
+      draw();
+    },
+    reset() {
+      originals[state.example] = { w: copy(EXAMPLES[state.example].w), x: copy(EXAMPLES[state.example].x) };
+      Object.assign(state, HALF);
+      state.hand.clear();
+      load(state.example);
+      draw();
+    },
+    reveal() {
+      state.revealed = true;
+      state.guessed = state.far;
+      show();
+      draw();
+    },
+  });
+  const curve = buildCurve(figures);
+  const changes = buildChanges();
+  const real = buildReal(figures, opened);
+  stage.element.append(curve.element, changes.element, real);
+  const warning = h("p", { class: "notice", role: "status" });
+  const element = h("div", { class: `lesson${present ? " present" : ""}` }, panel.steps, h("div", { class: "right" }, panel.toolbar, warning, stage.element, stage.formula), buildWorksheet());
+  panel.lab.addEventListener("click", opened);
+  root.replaceChildren(element);
+  document.documentElement.classList.toggle("learn-present", present);
+
+  function opened() {
+    state.opened = true;
+    draw();
+  }
+  function notice(text, fault = false) {
+    warning.textContent = text || EXAMPLES[state.example].note;
+    warning.classList.toggle("fault", fault);
+  }
+  function load(name) {
+    state.example = name;
+    state.values = originals[name];
+    state.tried.clear();
+    stage.fill(state.values, true);
+    notice("");
+  }
+
+  function draw() {
+    const step = STEPS[state.step];
+    state.seen.add(state.group).add(`tokens ${state.tokens}`);
+    model = compute(state, step);
+    model.curve = curve;
+    stage.draw(model);
+    if (step.show.includes("curve")) curve.draw(state.far, state.revealed);
+    if (model.changes) changes.draw(model.changes, state.tokens);
+    stage.point(state.point);
+    stage.formula.replaceChildren(...formulaOf(state.point, state, step, model));
+    if (!kept.done.has(state.step + 1) && step.done(state, model)) kept.done.add(state.step + 1);
+    store(kept.done, state.step + 1);
+    panel.draw(model, kept.done);
+  }
+
+  function show() {
+    const step = STEPS[state.step];
+    const names = state.revealed && step.revealed ? step.revealed : step.show;
+    stage.show(names, step.lit);
+    curve.element.hidden = !names.includes("curve");
+    changes.element.hidden = !names.includes("changes");
+    real.hidden = !names.includes("real");
+    stage.formula.hidden = !names.includes("w");
+    for (const part of [curve.element, real]) part.classList.toggle("lit", step.lit.includes(part.dataset.part));
+  }
+
+  function go(index, words = "") {
+    const step = STEPS[index];
+    Object.assign(state, HALF, { step: index, tokens: step.tokens ?? MANY, move: 0, far: 0, revealed: false, found: false, opened: false, point: step.point ?? { row: 0, column: 1 } });
+    state.seen = new Set();
+    state.guess = new Set();
+    load(step.example ?? state.example);
+    if (words) notice(words, true);
+    panel.show(step);
+    show();
+    draw();
+  }
+
+  /** The step that the address names; where it names none, the one the visitor was at. */
+  function follow() {
+    const named = /^#step=(.*)$/.exec(location.hash)?.[1];
+    const number = Number(named ?? kept.at ?? 1);
+    if (Number.isInteger(number) && number >= 1 && number <= STEPS.length) go(number - 1);
+    else go(0, named === undefined ? "" : "This link names a step that does not exist: the lesson has steps 1 to 10. This is step 1.");
+  }
+  // Gone with the element: a page that is left and opened again builds a lesson anew.
+  const listen = (target, event, act) => {
+    const once = (fired) => (element.isConnected ? act(fired) : target.removeEventListener(event, once));
+    target.addEventListener(event, once);
+  };
+  listen(window, "hashchange", follow);
+  listen(document, "keydown", (event) => {
+    if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
+    const turn = { PageDown: 1, PageUp: -1, ...(event.target.closest?.("input, select, textarea, .cell, .threshold") ? {} : { ArrowRight: 1, ArrowLeft: -1 }) }[event.key];
+    if (!turn || !STEPS[state.step + turn]) return;
+    event.preventDefault();
+    location.hash = `step=${state.step + 1 + turn}`;
+  });
+  follow();
+  return { state, go };
+}
