@@ -101,8 +101,8 @@ def build(sources: list[str]) -> gr.Blocks:
             sources,
         )
         demo.unload(leave_by(worker))
-    with demo.route("Learn", "/learn") as lesson:
-        learn.build(lesson)
+    with demo.route("Learn", "/learn"):
+        learn.build()
     return demo.queue(max_size=4 * LIMITS.waiting)
 
 

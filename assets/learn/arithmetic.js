@@ -10,9 +10,11 @@ const SPARSEGPT_DAMPING = 0.01;
 
 const f32 = Math.fround;
 
-/** The number that someone typed, or null where it is none, or beyond ±LARGEST. A decimal comma is one, too. */
+/** The number that someone typed, or null where it is none, or beyond ±LARGEST. A decimal comma will do, but not where
+ * it may part thousands, as in 1,000. */
 function readNumber(text) {
-  const plain = String(text).trim().replace("−", "-").replace(/^([+-]?\d*),(\d+)$/, "$1.$2");
+  const typed = String(text).trim().replace("−", "-");
+  const plain = /^[+-]?[1-9]\d{0,2},\d{3}$/.test(typed) ? typed : typed.replace(/^([+-]?\d*),(\d+)$/, "$1.$2");
   if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(plain)) return null;
   const value = Number(plain);
   return Math.abs(value) <= LARGEST ? value : null;

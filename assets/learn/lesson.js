@@ -33,7 +33,7 @@ function compute(state, step) {
     const mask = maskOf(scores, how);
     return { scores, mask, error: outputError(w, pruned(w, mask), all) };
   };
-  const caption = (method) => [METHOD[method].name, ": score ", h("code", {}, METHOD[method].formula)];
+  const caption = (method) => ({ text: `${METHOD[method].name}: score `, code: METHOD[method].formula });
   const magnitude = { ...decide("magnitude", settings), title: caption("magnitude") };
   const wanda = { ...decide("wanda", settings), title: caption("wanda") };
   const model = { w, norms, used, blocks: { magnitude, wanda } };
@@ -41,13 +41,13 @@ function compute(state, step) {
   model.anywhere = state.pattern === "unstructured" ? wanda : decide("wanda", { ...settings, pattern: "unstructured" });
   if (step.show.includes("hand")) {
     const kept = w.map((row, i) => row.map((_, j) => !state.hand.has(`${i},${j}`)));
-    model.blocks.hand = { scores: w, mask: kept, error: outputError(w, pruned(w, kept), all), weights: true, title: ["By hand: click a weight to prune it"] };
+    model.blocks.hand = { scores: w, mask: kept, error: outputError(w, pruned(w, kept), all), weights: true, title: { text: "By hand: click a weight to prune it", code: "" } };
   }
   if (step.show.includes("guess")) {
     const chosen = w.map((row, i) => row.map((_, j) => !(i === 1 && state.guess.has(j))));
     const text = w.map((row, i) => row.map((_, j) => (state.revealed ? short(wanda.scores[i][j]) : state.guess.has(j) ? "pruned" : "?")));
     const marks = state.revealed ? chosen.map((row, i) => row.map((kept, j) => kept !== wanda.mask[i][j])) : null;
-    model.blocks.guess = { scores: wanda.scores, mask: chosen, text, marks, dim: [true, false, true], title: [state.revealed ? "Your prediction (outlined: not as Wanda)" : "Your prediction for out 1"] };
+    model.blocks.guess = { scores: wanda.scores, mask: chosen, text, marks, dim: [true, false, true], title: { text: state.revealed ? "Your prediction (outlined: not as Wanda)" : "Your prediction for out 1", code: "" } };
   }
   if (step.many) {
     const masks = Array.from({ length: MANY }, (_, n) => maskOf(scoresOf("wanda", w, normsAt(n + 1)), settings));
@@ -58,9 +58,9 @@ function compute(state, step) {
     const target = state.update === "admm" ? { weight: admm(w, all, wanda.mask), mask: wanda.mask } : sparsegpt(w, all, settings);
     const part = state.move / 100;
     const moved = w.map((row, i) => row.map((v, j) => (target.mask[i][j] ? v + part * (target.weight[i][j] - v) : 0)));
-    model.blocks.updated = { scores: moved, mask: target.mask, error: outputError(w, moved, all), weights: true, title: [state.update === "admm" ? "Wanda + ADMM: new weights" : "SparseGPT: its mask, new weights"] };
+    model.blocks.updated = { scores: moved, mask: target.mask, error: outputError(w, moved, all), weights: true, title: { text: state.update === "admm" ? "Wanda + ADMM: new weights" : "SparseGPT: its mask, new weights", code: "" } };
     Object.assign(wanda, { scores: w, weights: true }); // in this step the two blocks compare weights
-    wanda.title = ["Wanda: weights as they were"];
+    wanda.title = { text: "Wanda: weights as they were", code: "" };
     model.moves = { before: w, after: moved };
   }
   return model;
@@ -103,11 +103,16 @@ function formulaOf({ row, column }, state, step, model) {
   return [...product, " = ", colour("score-name", short(score)), ": Wanda ", said(wanda.mask), ". Magnitude, by ", colour("w", plain(Math.abs(value))), ": ", said(magnitude.mask), "."];
 }
 
-/** Build the lesson in an element. `figures`: `{points, samples, protocol, layer, lab}`, recorded. */
+/** Build the lesson in an element. `figures`: see `figures` in components/learn/report.py. */
 function mount(root, figures) {
   const kept = stored();
-  const originals = Object.fromEntries(Object.entries(EXAMPLES).map(([key, { w, x }]) => [key, { w: copy(w), x: copy(x) }]));
-  const state = { step: 0, example: "start", values: originals.start, ...HALF, tokens: MANY, move: 0, update: "admm", far: 0, guessed: 0, hand: new Set(), tried: new Map(), guess: new Set(), seen: new Set(), point: { row: 0, column: 1 }, revealed: false, found: false, opened: false };
+  const edited = new Map(); // by step and example: each step starts from numbers that it can speak of
+  const valuesOf = (step, name) => {
+    const key = `${step} ${name}`;
+    if (!edited.has(key)) edited.set(key, { w: copy(EXAMPLES[name].w), x: copy(EXAMPLES[name].x) });
+    return edited.get(key);
+  };
+  const state = { step: 0, example: "start", values: valuesOf(0, "start"), ...HALF, tokens: MANY, move: 0, update: "admm", far: 0, guessed: 0, hand: new Set(), tried: new Map(), guess: new Set(), seen: new Set(), point: { row: 0, column: 1 }, revealed: false, found: false, opened: false };
   const present = new URLSearchParams(location.search).get("present") === "1";
   let model;
 
@@ -160,13 +165,13 @@ function mount(root, figures) {
 
   const panel = buildPanel(figures, state, {
     changed: draw,
-    go,
+    turn: (by) => turnTo(state.step + by),
     example(name) {
       load(name);
       draw();
     },
     reset() {
-      originals[state.example] = { w: copy(EXAMPLES[state.example].w), x: copy(EXAMPLES[state.example].x) };
+      edited.delete(`${state.step} ${state.example}`);
       Object.assign(state, HALF);
       state.hand.clear();
       load(state.example);
@@ -187,6 +192,7 @@ function mount(root, figures) {
   const element = h("div", { class: `lesson${present ? " present" : ""}` }, panel.steps, h("div", { class: "right" }, panel.toolbar, warning, stage.element, stage.formula), buildWorksheet());
   panel.lab.addEventListener("click", opened);
   root.replaceChildren(element);
+  document.documentElement.classList.add("learn");
   document.documentElement.classList.toggle("learn-present", present);
 
   function opened() {
@@ -199,7 +205,7 @@ function mount(root, figures) {
   }
   function load(name) {
     state.example = name;
-    state.values = originals[name];
+    state.values = valuesOf(state.step, name);
     state.tried.clear();
     stage.fill(state.values, true);
     notice("");
@@ -215,8 +221,10 @@ function mount(root, figures) {
     if (model.changes) changes.draw(model.changes, state.tokens);
     stage.point(state.point);
     stage.formula.replaceChildren(...formulaOf(state.point, state, step, model));
-    if (!kept.done.has(state.step + 1) && step.done(state, model)) kept.done.add(state.step + 1);
-    store(kept.done, state.step + 1);
+    if (!kept.done.has(state.step + 1) && step.done(state, model)) {
+      kept.done.add(state.step + 1);
+      store(kept.done, state.step + 1);
+    }
     panel.draw(model, kept.done);
   }
 
@@ -238,9 +246,16 @@ function mount(root, figures) {
     state.guess = new Set();
     load(step.example ?? state.example);
     if (words) notice(words, true);
+    store(kept.done, index + 1);
     panel.show(step);
     show();
     draw();
+  }
+
+  /** Go to a step as by its link. */
+  function turnTo(index) {
+    history.pushState(null, "", linkTo(index));
+    go(index);
   }
 
   /** The step that the address names; where it names none, the one the visitor was at. */
@@ -256,12 +271,15 @@ function mount(root, figures) {
     target.addEventListener(event, once);
   };
   listen(window, "hashchange", follow);
+  listen(window, "beforeprint", () => {
+    for (let around = root; around; around = around.parentElement) around.dataset.aroundLesson = "";
+  });
   listen(document, "keydown", (event) => {
     if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
     const turn = { PageDown: 1, PageUp: -1, ...(event.target.closest?.("input, select, textarea, .cell, .threshold") ? {} : { ArrowRight: 1, ArrowLeft: -1 }) }[event.key];
     if (!turn || !STEPS[state.step + turn]) return;
     event.preventDefault();
-    location.hash = `step=${state.step + 1 + turn}`;
+    turnTo(state.step + turn);
   });
   follow();
   return { state, go };

@@ -26,7 +26,7 @@ function buildLines(kind, rows, columns, on) {
   const handles = range(rows).map((i) => h("span", { class: "threshold", role: "slider", tabindex: 0, "aria-orientation": "horizontal", "aria-valuemin": 0, "data-kind": kind, "data-line": i }));
   const sides = range(rows).map((i) => h("span", { class: "side" }, `out ${i}`));
   const tracks = range(rows).map((i) => h("div", { class: "track" }, ...dots[i], handles[i]));
-  const title = h("h3", {}, `${METHOD[kind].name}: scores in order `, h("small", {}, "(square-root axis)"));
+  const title = h("h2", {}, `${METHOD[kind].name}: scores in order `, h("small", {}, "(square-root axis)"));
   const element = h("div", { class: `axis ${kind}`, role: "group", "aria-label": `${METHOD[kind].name}: number lines` },
     title, ...tracks.map((track, i) => h("div", { class: "row" }, sides[i], track)));
   let shown = null;
@@ -71,22 +71,25 @@ function buildLines(kind, rows, columns, on) {
     const places = model.scores.map((row, i) => row.map((score) => along(score, i)));
     const aside = model.merged ? levels(places.flat(), width) : places.flatMap((row) => levels(row, width));
     dots.forEach((row, i) => row.forEach((dot, j) => {
-      dot.style.setProperty("--f", places[i][j].toFixed(4));
-      dot.style.setProperty("--level", aside[i * columns + j]);
-      dot.textContent = model.merged ? i : j;
+      const look = `${places[i][j].toFixed(4)} ${aside[i * columns + j]} ${model.merged} ${model.mask[i][j]}`;
+      if (dot.look === look) return;
+      dot.look = look;
+      write(dot, { text: model.merged ? i : j, style: { "--f": places[i][j].toFixed(4), "--level": aside[i * columns + j] } });
       dot.classList.toggle("pruned", !model.mask[i][j]);
     }));
     handles.forEach((handle, i) => {
       handle.hidden = model.thresholds === null || (model.merged && i > 0);
       if (handle.hidden) return;
       const at = model.thresholds[i];
-      handle.style.setProperty("--f", along(at.place, i).toFixed(4));
-      handle.setAttribute("aria-label", `${METHOD[kind].name}: threshold of ${model.merged ? "all rows" : `out ${i}`}`);
-      handle.setAttribute("aria-valuemax", model.size);
-      handle.setAttribute("aria-valuenow", model.count);
-      handle.setAttribute("aria-valuetext", `${model.count} of ${model.size} pruned${at.highest === null ? "" : `, the highest of them scores ${short(at.highest)}`}`);
+      write(handle, {
+        style: { "--f": along(at.place, i).toFixed(4) },
+        "aria-label": `${METHOD[kind].name}: threshold of ${model.merged ? "all rows" : `out ${i}`}`,
+        "aria-valuemax": model.size,
+        "aria-valuenow": model.count,
+        "aria-valuetext": `${model.count} of ${model.size} pruned${at.highest === null ? "" : `, the highest of them scores ${short(at.highest)}`}`,
+      });
     });
-    sides.forEach((side, i) => (side.textContent = model.merged ? (i ? "" : "all") : `out ${i}`));
+    sides.forEach((side, i) => write(side, { text: model.merged ? (i ? "" : "all") : `out ${i}` }));
   }
   return { element, draw };
 }
@@ -95,8 +98,8 @@ function buildLines(kind, rows, columns, on) {
 function buildMoves(rows, columns) {
   const range = (n) => Array.from({ length: n }, (_, i) => i);
   const bars = range(rows).map((i) => range(columns).map((j) => h("span", { class: "move", "data-row": i, "data-column": j }, h("i", { class: "from" }), h("i", { class: "way" }), h("i", { class: "to" }))));
-  const element = h("section", { class: "part moves", "data-part": "moves", role: "img", "aria-label": "How far each weight moves" },
-    h("div", { class: "caption" }, h("h3", {}, "Where each weight was (○) and is (●)")),
+  const element = h("div", { class: "part moves", "data-part": "moves", role: "img", "aria-label": "How far each weight moves" },
+    h("div", { class: "caption" }, h("h2", {}, "Where each weight was (○) and is (●)")),
     ...bars.map((row, i) => h("div", { class: "line" }, h("span", { class: "side" }, `out ${i}`), ...row, h("span", { class: "end" }))));
   function draw({ before, after }) {
     before.forEach((row, i) => {

@@ -4,7 +4,7 @@
 function buildChanges() {
   const bars = Array.from({ length: MANY }, () => h("i", {}));
   const strip = h("div", { class: "strip", role: "img" }, ...bars);
-  const element = h("section", { class: "part changes", "data-part": "changes" }, h("div", { class: "caption" }, h("h3", {}, `Weights on another side than with all ${MANY} tokens, by tokens used`)),
+  const element = h("section", { class: "part changes", "data-part": "changes" }, h("div", { class: "caption" }, h("h2", {}, `Weights on another side than with all ${MANY} tokens, by tokens used`)),
     h("div", { class: "line" }, h("span", { class: "side" }, "of 24"), strip, h("span", { class: "end" })));
   function draw(changes, tokens) {
     strip.setAttribute("aria-label", `With 1 to ${MANY} tokens: ${changes.join(", ")}`);
@@ -24,19 +24,19 @@ function buildPanel(figures, state, on) {
     const select = h("select", { change: () => ((state[key] = select.value), act(select.value)) }, ...options.map(([value, text]) => h("option", { value }, text)));
     return { element: h("label", { class: "control", "data-control": name }, h("span", {}, label), select), draw: () => (select.value = state[key]) };
   };
-  const slider = (name, max, min, read, write, say, step = 1) => {
-    const input = h("input", { type: "range", min, max, step, input: () => (write(Number(input.value)), on.changed()) });
+  const slider = (name, max, min, get, put, say, step = 1) => {
+    const input = h("input", { type: "range", min, max, step, input: () => (put(Number(input.value)), on.changed()) });
     const text = h("span", {});
     return { element: h("label", { class: "control wide", "data-control": name }, text, input), draw(model) {
-      input.value = read();
-      text.textContent = say(model);
-      input.setAttribute("aria-valuetext", text.textContent);
+      input.value = get();
+      write(text, { text: say(model) });
+      write(input, { "aria-valuetext": say(model) });
     } };
   };
   const points = curveOf(figures, "wanda");
   const reveal = h("button", { type: "button", class: "primary", click: on.reveal }, "Reveal");
   const reset = h("button", { type: "button", click: on.reset }, "Reset");
-  const lab = h("a", { class: "primary", href: figures.lab, target: "_blank", rel: "noopener" }, "Open the Lab");
+  const lab = h("a", { class: "primary", href: LAB, target: "_blank", rel: "noopener" }, "Open the Lab");
   const fixed = (name, element) => ({ element: h("div", { class: "control", "data-control": name }, element), draw: () => {} });
   const controls = {
     example: choice("example", "Example", Object.entries(EXAMPLES).map(([key, { name }]) => [key, name]), "example", on.example),
@@ -53,17 +53,17 @@ function buildPanel(figures, state, on) {
   };
   const toolbar = h("div", { class: "toolbar", role: "group", "aria-label": "Settings" }, ...Object.values(controls).map(({ element }) => element));
 
-  const dots = STEPS.map(({ title }, i) => h("a", { href: `#step=${i + 1}`, title }, `${i + 1}`));
+  const dots = STEPS.map(({ title }, i) => h("a", { href: linkTo(i), title }, `${i + 1}`));
   const nav = h("nav", { class: "steps-nav", "aria-label": "Steps" }, ...dots);
-  const title = h("h2", { tabindex: -1 });
+  const title = h("h1", { tabindex: -1 });
   const body = h("div", { class: "body" });
   const task = h("p", {});
   const after = h("p", { class: "after", role: "status" });
-  const box = h("div", { class: "task" }, h("h3", {}, h("span", { class: "check", "aria-hidden": "true" }), h("span", { class: "word" }, "Try")), task, after);
+  const word = h("span", {}, "Try");
+  const box = h("div", { class: "task" }, h("h2", {}, h("span", { class: "check", "aria-hidden": "true" }), word), task, after);
   const real = h("div", {});
-  const turn = (by) => () => (location.hash = `step=${state.step + 1 + by}`);
-  const back = h("button", { type: "button", click: turn(-1) }, "Back");
-  const next = h("button", { type: "button", class: "primary", click: turn(1) }, "Next");
+  const back = h("button", { type: "button", click: () => on.turn(-1) }, "Back");
+  const next = h("button", { type: "button", class: "primary", click: () => on.turn(1) }, "Next");
   const print = h("button", { type: "button", class: "print", click: () => window.print() }, "Print the worksheet");
   const scroll = h("div", { class: "scroll-body", tabindex: -1 }, title, body, box, real);
   const steps = h("section", { class: "panel", "aria-label": "Lesson" }, nav, scroll, h("div", { class: "turn" }, back, print, next));
@@ -101,10 +101,10 @@ function buildPanel(figures, state, on) {
     }
     const finished = done.has(state.step + 1);
     box.classList.toggle("done", finished);
-    box.querySelector(".word").textContent = finished ? "Done" : "Try";
+    write(word, { text: finished ? "Done" : "Try" });
     dots.forEach((dot, i) => {
       dot.classList.toggle("done", done.has(i + 1));
-      dot.setAttribute("aria-label", `Step ${i + 1}: ${STEPS[i].title}${done.has(i + 1) ? ", done" : ""}`);
+      write(dot, { "aria-label": `Step ${i + 1}: ${STEPS[i].title}${done.has(i + 1) ? ", done" : ""}` });
     });
   }
   return { steps, toolbar, lab, show, draw };

@@ -1,11 +1,13 @@
 // A cut-out of a real layer, recorded: its weights and norms, and what either method keeps. Every weight is a link.
 
+const LAB = "./"; // the Lab's page, seen from Learn's
+
 /** Where the Lab opens a layer at a weight. */
-function insideLink(lab, layer, row, column) {
-  return `${lab}?${new URLSearchParams({ view: "inside", layer, weight: `${row},${column}` })}`;
+function insideLink(layer, row, column) {
+  return `${LAB}?${new URLSearchParams({ view: "inside", layer, weight: `${row},${column}` })}`;
 }
 
-function buildReal({ layer, lab, protocol }, onOpen) {
+function buildReal({ layer, protocol }, onOpen) {
   const cells = (values, draw) => layer.columns.map((column, j) => draw(values[j], j, column));
   const line = (label, content, extra = "") => h("div", { class: `line ${extra}` }, h("span", { class: "side" }, label), ...content, h("span", { class: "end" }));
   const loudest = Math.max(...layer.norms);
@@ -13,10 +15,10 @@ function buildReal({ layer, lab, protocol }, onOpen) {
   const scores = layer.weights.map((row) => row.map((v, j) => Math.abs(v) * layer.norms[j]));
   const highest = Math.max(...scores.flat());
   const masked = (name, values, top, mask) => h("section", { class: "block", role: "group", "aria-label": name },
-    h("div", { class: "caption" }, h("h3", {}, name)),
+    h("div", { class: "caption" }, h("h2", {}, name)),
     ...values.map((row, i) => line(`out ${layer.rows[i]}`, cells(row, (v, j, column) =>
       h("a", {
-        class: `cell score ${mask[i][j] ? "" : "pruned"}`, href: insideLink(lab, layer.name, layer.rows[i], column), target: "_blank", rel: "noopener", click: onOpen,
+        class: `cell score ${mask[i][j] ? "" : "pruned"}`, href: insideLink(layer.name, layer.rows[i], column), target: "_blank", rel: "noopener", click: onOpen,
         "data-row": i, "data-column": j, style: `--a:${mask[i][j] ? (v / top).toFixed(3) : 0}`,
         "aria-label": `Open out ${layer.rows[i]}, in ${column} in the Lab: ${short(v)}, ${mask[i][j] ? "kept" : "pruned"}`,
       }, short(v))))));

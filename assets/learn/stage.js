@@ -13,6 +13,13 @@ function h(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Write where something changes only: what is touched is laid out again, which takes longer than all the arithmetic. */
+function write(element, { text, style = {}, ...attributes }) {
+  if (text !== undefined && element.textContent !== String(text)) element.textContent = text;
+  for (const [name, value] of Object.entries(style)) if (element.style.getPropertyValue(name) !== String(value)) element.style.setProperty(name, value);
+  for (const [name, value] of Object.entries(attributes)) if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+}
+
 /** A number in at most six characters. */
 function short(value) {
   const size = Math.abs(value);
@@ -65,7 +72,7 @@ function buildStage(rows, columns, tokens, on) {
   for (const kind of ["hand", "guess", "magnitude", "wanda", "updated"]) {
     const cells = range(rows).map((i) => range(columns).map((j) => button(kind, i, j)));
     const ends = range(rows).map(() => h("span", { class: "error" }, h("i", {}), h("span", {})));
-    const title = h("h3", { id: `lesson-${kind}` });
+    const title = h("h2", { id: `lesson-${kind}` });
     const error = h("output", { class: "all" });
     const lines = cells.map((row, i) => line(`out ${i}`, row, ends[i]));
     const part = h("section", { class: `part block ${kind}`, "data-part": kind, role: "group", "aria-labelledby": title.id },
@@ -133,9 +140,9 @@ function buildStage(rows, columns, tokens, on) {
   function fill(values, all) {
     for (const [kind, fields] of [["x", x], ["w", w]]) {
       fields.forEach((row, i) => row.forEach((input, j) => {
-        if (all || input !== document.activeElement) input.value = String(values[kind][i][j]).replace("-", "−");
-        input.setAttribute("aria-valuenow", values[kind][i][j]);
-        input.setAttribute("aria-invalid", "false");
+        const shown = String(values[kind][i][j]).replace("-", "−");
+        if ((all || input !== document.activeElement) && input.value !== shown) input.value = shown;
+        write(input, { "aria-valuenow": values[kind][i][j], "aria-invalid": false });
       }));
     }
   }
@@ -143,26 +150,29 @@ function buildStage(rows, columns, tokens, on) {
   function drawBlock(kind, { scores, mask, error, title, dim, marks, text, weights }) {
     const block = blocks[kind];
     const highest = Math.max(...scores.flat().map(Math.abs), Number.MIN_VALUE);
-    block.title.replaceChildren(...title);
-    block.error.textContent = error ? `output error ${percent(error.all)}` : "";
-    block.error.hidden = !error;
+    if (block.said !== title.text + title.code) {
+      block.said = title.text + title.code;
+      block.title.replaceChildren(title.text, title.code ? h("code", {}, title.code) : "");
+    }
+    write(block.error, { text: error ? `output error ${percent(error.all)}` : "" });
     block.part.classList.toggle("of-weights", Boolean(weights));
     block.cells.forEach((row, i) => {
       block.lines[i].hidden = Boolean(dim?.[i]);
       row.forEach((cell, j) => {
         const kept = mask ? mask[i][j] : true;
         const shown = text ? text[i][j] : short(scores[i][j]);
-        if (cell.textContent !== shown) cell.textContent = shown;
-        cell.style.setProperty("--a", kept && mask ? (Math.abs(scores[i][j]) / highest).toFixed(3) : 0);
+        const deep = kept && mask ? (Math.abs(scores[i][j]) / highest).toFixed(3) : 0;
+        const look = `${shown} ${deep} ${kept} ${Boolean(marks?.[i][j])}`;
+        if (cell.look === look) return; // most cells stay as they are, and touching them takes time
+        cell.look = look;
+        write(cell, { text: shown, style: { "--a": deep }, "aria-label": `out ${i}, in ${j}: ${shown}, ${kept ? "kept" : "pruned"}`, "aria-pressed": !kept });
         cell.classList.toggle("pruned", !kept);
         cell.classList.toggle("mark", Boolean(marks?.[i][j]));
-        cell.setAttribute("aria-label", `out ${i}, in ${j}: ${shown}, ${kept ? "kept" : "pruned"}`);
-        cell.setAttribute("aria-pressed", String(!kept));
       });
       block.ends[i].hidden = !error;
       if (error) {
-        block.ends[i].firstChild.style.width = `${Math.min(1, error.rows[i]) * 100}%`;
-        block.ends[i].lastChild.textContent = percent(error.rows[i]);
+        write(block.ends[i].firstChild, { style: { width: `${(Math.min(1, error.rows[i]) * 100).toFixed(1)}%` } });
+        write(block.ends[i].lastChild, { text: percent(error.rows[i]) });
       }
     });
   }
@@ -172,14 +182,14 @@ function buildStage(rows, columns, tokens, on) {
     const loudest = Math.max(...model.norms, Number.MIN_VALUE);
     const largest = Math.max(...model.w.flat().map(Math.abs), Number.MIN_VALUE);
     norm.forEach((cell, j) => {
-      cell.firstChild.style.height = `${(100 * model.norms[j]) / loudest}%`;
-      cell.lastChild.textContent = short(model.norms[j]);
+      write(cell.firstChild, { style: { height: `${((100 * model.norms[j]) / loudest).toFixed(1)}%` } });
+      write(cell.lastChild, { text: short(model.norms[j]) });
     });
-    w.forEach((row, i) => row.forEach((input, j) => input.style.setProperty("--a", (Math.abs(model.w[i][j]) / largest).toFixed(3))));
+    w.forEach((row, i) => row.forEach((input, j) => write(input, { style: { "--a": (Math.abs(model.w[i][j]) / largest).toFixed(3) } })));
     x.forEach((row, t) => row.forEach((input) => input.classList.toggle("unused", t >= model.used)));
-    more.textContent = model.used > tokens ? `+ ${model.used - tokens} more` : "";
-    for (const [kind, block] of Object.entries(model.blocks)) drawBlock(kind, block);
-    for (const [kind, axis] of Object.entries(axes)) axis.draw(model.lines[kind]);
+    write(more, { text: model.used > tokens ? `+ ${model.used - tokens} more` : "" });
+    for (const [kind, block] of Object.entries(model.blocks)) if (!blocks[kind].part.hidden) drawBlock(kind, block);
+    for (const [kind, axis] of Object.entries(axes)) if (!parts.lines.hidden && !axis.element.hidden) axis.draw(model.lines[kind]);
     if (model.moves) moves.draw(model.moves);
   }
 
@@ -193,8 +203,11 @@ function buildStage(rows, columns, tokens, on) {
   }
 
   let pointed = [];
+  let pointedAt = "";
   /** Mark everything that belongs to one weight: its input's tokens and norm, its scores, its dots. */
   function point({ row, column }) {
+    if (pointedAt === `${row} ${column}`) return;
+    pointedAt = `${row} ${column}`;
     for (const item of pointed) item.classList.remove("of-column", "of-weight");
     const found = (selector, name) => [...element.querySelectorAll(selector)].map((item) => (item.classList.add(name), item));
     pointed = [

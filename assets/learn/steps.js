@@ -32,7 +32,7 @@ const STEPS = [
     done: (state, model) => model.blocks.wanda.mask[0][0],
     after: (state, model) => model.blocks.wanda.mask[0][0]
       ? `‖X‖ of in 0 is now ${bold(short(model.norms[0]))}: 0.9 is kept, and another weight of its row is pruned in its place.`
-      : `‖X‖ of in 0 is ${bold(short(model.norms[0]))}, so the score is ${short(model.blocks.wanda.scores[0][0])}. Watch its dot on the number line of out 0.`,
+      : `‖X‖ of in 0 is ${bold(short(model.norms[0]))}, so the score is ${short(model.blocks.wanda.scores[0][0])}. To be kept it must pass ${short(lowestKept(model.blocks.wanda, 0))}: watch its dot on the number line.`,
   },
   {
     title: "Predict which four are pruned",
@@ -137,6 +137,16 @@ const STEPS = [
     after: () => "And the numbers here are yours to play with, with all examples and settings.",
   },
 ];
+
+/** A step's own address. In full, as gradio's pages have a base address that is not their own. */
+function linkTo(index) {
+  return `${location.pathname}${location.search}#step=${index + 1}`;
+}
+
+/** The lowest score of a row that is kept. */
+function lowestKept({ scores, mask }, row) {
+  return Math.min(...scores[row].filter((_, j) => mask[row][j]));
+}
 
 /** A larger weight whose loss alone did less than that of a smaller one in the same row, and that one; or null. */
 function surprise(tried) {

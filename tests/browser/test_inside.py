@@ -1,4 +1,4 @@
-"""A visitor looks inside and takes the lesson, in Chromium, without a network."""
+"""A visitor looks inside, in Chromium, without a network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.support import oracle
 from tests.support.page import Visit
 from tests.support.server import served
 from wanda_core import load
@@ -141,49 +140,9 @@ def test_the_keyboard_reaches_layers_and_weights(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_neither_page_is_wider_than_the_screen(chromium: Browser, address: str, width: int) -> None:
+def test_the_view_is_no_wider_than_the_screen(chromium: Browser, address: str, width: int) -> None:
     narrow = Visit(chromium, address, width)
     open_inside(narrow.page)
     assert narrow.page.evaluate("document.documentElement.scrollWidth") <= width
     assert narrow.page.locator("#window-chart .modebar-btn").count() == 1
-    narrow.page.goto(f"{address}/learn")
-    narrow.page.wait_for_selector("#lesson .steps")
-    assert narrow.page.evaluate("document.documentElement.scrollWidth") <= width
     narrow.page.close()
-
-
-def test_the_lesson_is_computed_from_what_is_typed(visit: Visit, address: str) -> None:
-    page = visit.page
-    page.goto(f"{address}/learn")
-    page.wait_for_selector("#lesson .steps")
-    cells = page.locator("#lesson-weight [role=gridcell]")
-    cells.first.wait_for()
-    tables = {}
-    for table, rows in (("weight", 3), ("inputs", 3)):
-        found = [
-            float(text)
-            for text in page.locator(f"#lesson-{table} [role=gridcell]").all_inner_texts()
-            if text.strip()
-        ]
-        tables[table] = np.array(found[: rows * 8]).reshape(rows, 8)
-    before = page.inner_text("#lesson")
-    cells.first.dblclick()
-    page.keyboard.press("Control+a")
-    page.keyboard.type("0.01")
-    page.keyboard.press("Enter")
-    page.locator("#lesson table[aria-label='Magnitude'] td").first.filter(has_text="0.01").wait_for()
-    weight, inputs = tables["weight"], tables["inputs"]
-    assert weight[0, 0] == 0.9
-    weight[0, 0] = 0.01
-    for title, method in (("Magnitude", "magnitude"), ("Wanda", "wanda")):
-        scores = oracle.score(method, weight, inputs)
-        mask = oracle.mask(scores, 0.5, "unstructured", "output")
-        table = page.locator(f"#lesson table[aria-label='{title}']")
-        shown = np.array([float(text) for text in table.locator("td").all_inner_texts()]).reshape(3, 8)
-        assert np.allclose(shown, scores, rtol=1e-3)
-        gone = [c.get_attribute("class") == "gone" for c in table.locator("td").all()]
-        assert np.array_equal(~np.array(gone).reshape(3, 8), mask)
-        moved = np.linalg.norm(inputs @ (weight * ~mask).T) / np.linalg.norm(inputs @ weight.T)
-        assert f"{title} {100 * moved:.1f}%" in page.inner_text("#lesson .moved >> nth=0")
-    page.click("#lesson-reset")
-    page.wait_for_function("(old) => document.querySelector('#lesson').innerText == old", arg=before)

@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from wanda_core.activations import InputStatistics
-from wanda_core.decision import relative_output_error
-from wanda_core.masks import choose
-from wanda_core.recipe import Pattern
-from wanda_core.scores import scores_of
-from wanda_core.updates import AdmmFactor, SparseGptFactor, admm, sparsegpt
+from components.learn.report import FILES, RECORDED, figures
+from wanda_core.method.admm import AdmmFactor, admm
+from wanda_core.method.input_statistics import InputStatistics
+from wanda_core.method.masks import choose
+from wanda_core.method.output_error import relative_output_error
+from wanda_core.method.pattern import Pattern
+from wanda_core.method.scores import scores_of
+from wanda_core.method.sparsegpt import SparseGptFactor, sparsegpt
 
 SCRIPT = Path(__file__).parents[4] / "assets" / "learn" / "arithmetic.js"
 MATRICES = 1000
@@ -52,7 +55,11 @@ def in_node(driver: str, given: Any) -> Any:
     if node is None:
         pytest.skip("no node on this machine")
     run = subprocess.run(
-        [node, "-e", driver, str(SCRIPT)], input=json.dumps(given), capture_output=True, text=True, timeout=120
+        [node, "-e", driver, str(SCRIPT)],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
@@ -67,7 +74,10 @@ def matrices() -> list[tuple[torch.Tensor, torch.Tensor]]:
         w = generator.normal(size=(3, 8)) * 10.0 ** generator.integers(-6, 6)
         x = generator.normal(size=(tokens, 8)) * 10.0 ** generator.integers(-6, 6, size=8)
         if number % 3 == 0:
-            w, x = np.round(generator.normal(size=(3, 8)) * 2) / 2, np.round(generator.normal(size=(tokens, 8)))
+            w, x = (
+                np.round(generator.normal(size=(3, 8)) * 2) / 2,
+                np.round(generator.normal(size=(tokens, 8))),
+            )
             w[generator.integers(3)] *= -0.0
             x[:, generator.integers(8)] = 0
         found.append((torch.tensor(w, dtype=torch.float32), torch.tensor(x, dtype=torch.float32)))
@@ -86,7 +96,7 @@ def test_scores_masks_and_errors_are_the_engines() -> None:
     cases, tied = [], 0
     for w, x in matrices():
         for method in ("magnitude", "wanda"):
-            # Every setting on some, a few on each: a thousand matrices with all of them take a minute and find no more.
+            # Six settings for each matrix, every one for some hundred: all on all would take minutes.
             for settings in draw.sample(SETTINGS, 6):
                 cases.append({"w": w.tolist(), "x": x.tolist(), "method": method, "settings": settings})
     assert len(cases) == 12 * MATRICES
@@ -117,7 +127,9 @@ def test_updates_are_the_engines() -> None:
         if number % 10 == 0:
             x[:, 3] = 0
         settings = {"pattern": ("unstructured", "2:4")[number % 2], "sparsity": 0.5, "group": "output"}
-        cases.append({"w": w.astype(np.float32).tolist(), "x": x.astype(np.float32).tolist(), "settings": settings})
+        cases.append(
+            {"w": w.astype(np.float32).tolist(), "x": x.astype(np.float32).tolist(), "settings": settings}
+        )
     driver = """
     const lesson = require(process.argv[1]);
     const cases = JSON.parse(require("fs").readFileSync(0, "utf8"));
@@ -142,7 +154,8 @@ def test_updates_are_the_engines() -> None:
     [
         ("0.5", 0.5), (" −2 ", -2), ("+3", 3), ("0,5", 0.5), (".5", 0.5), ("1.", 1), ("1e-30", 1e-30), ("1e6", 1e6),
         ("-0", -0.0), ("1e7", None), ("1e999", None), ("", None), ("x", None), ("nan", None), ("Infinity", None),
-        ("1,000,000", None), ("0x10", None), ("1 2", None), ("--1", None), (None, None), ([1], 1), ("1e", None),
+        ("1,000,000", None), ("1,000", None), ("0,125", 0.125), ("0x10", None), ("1 2", None), ("--1", None),
+        (None, None), ("1e", None),
     ],
 )  # fmt: skip
 def test_what_is_typed_is_read_or_refused(typed: Any, value: float | None) -> None:
@@ -152,3 +165,43 @@ def test_what_is_typed_is_read_or_refused(typed: Any, value: float | None) -> No
     found, negative_zero = in_node(driver, typed)
     assert found == value
     assert negative_zero == (value == 0 and math.copysign(1, value) < 0)
+
+
+def test_figures_of_several_files_were_measured_on_the_same_terms() -> None:
+    protocols = [json.loads((RECORDED / file).read_text(encoding="utf-8"))["protocol"] for file in FILES]
+    for name in (
+        "source",
+        "evaluation_sha256",
+        "windows",
+        "eval_length",
+        "length",
+        "device",
+        "threads",
+        "dtype",
+    ):
+        assert len({protocol[name] for protocol in protocols}) == 1, name
+
+
+def test_the_curve_of_how_far_never_falls() -> None:
+    points = [p for p in figures()["points"] if p["seed"] in (0, None) and p["samples"] in (8, None)]
+    dense = [p for p in points if p["method"] == "dense"]
+    wanda = [
+        p for p in points if (p["method"], p["pattern"], p["group"]) == ("wanda", "unstructured", "output")
+    ]
+    curve = [p["perplexity"] for p in dense + sorted(wanda, key=lambda p: p["sparsity"])]
+    assert len(curve) == 7
+    assert curve == sorted(curve)
+
+
+def test_the_real_layer_is_cut_out_of_the_recorded_inspection() -> None:
+    layer = figures()["layer"]
+    recorded = load_file(SCRIPT.parents[1] / "recorded" / "look.safetensors")
+    rows, columns = layer["rows"], layer["columns"]
+    weight, norms = recorded["weight"].double().numpy(), recorded["norms"].double().numpy()
+    assert layer["shape"] == list(weight.shape)
+    assert np.allclose(layer["weights"], weight[rows][:, columns], atol=1e-5)
+    assert np.allclose(layer["norms"], norms[columns], atol=1e-3)
+    by_row = np.abs(weight[rows]) * norms
+    assert np.array_equal(layer["wanda"], (by_row > np.median(by_row, axis=1, keepdims=True))[:, columns])
+    size = np.abs(weight)
+    assert np.array_equal(layer["magnitude"], (size > np.median(size))[rows][:, columns])

@@ -1,0 +1,59 @@
+"""Cut the real weights that the lesson shows out of the recorded inspection.
+
+Eight neighbouring inputs around the loudest one, and the three neighbouring outputs where Magnitude and Wanda disagree
+on most of those weights. The masks are those of the whole layer. `python -m assets.recorded.record_lesson_layer`
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from wanda_core.method.masks import choose
+from wanda_core.method.pattern import Pattern
+from wanda_core.method.scores import SCORES, scores_of
+
+FOLDER = Path(__file__).parent
+ROWS, COLUMNS = 3, 8
+SPARSITY = 0.5
+
+
+def main() -> None:
+    tensors = load_file(FOLDER / "look.safetensors")
+    weight, norms = tensors["weight"], tensors["norms"]  # (out, in), (in,)
+    inspected = json.loads((FOLDER / "look.json").read_text(encoding="utf-8"))
+    masks = {
+        method: choose(
+            scores_of(method, inspected["opened"], weight, norms, 0),
+            Pattern(),
+            SPARSITY,
+            SCORES[method].group,
+        )
+        for method in ("magnitude", "wanda")
+    }
+    loudest = int(norms.argmax())
+    first = loudest // COLUMNS * COLUMNS
+    columns = slice(first, first + COLUMNS)
+    differ = (masks["magnitude"] != masks["wanda"])[:, columns].sum(dim=1)
+    top = int(differ.unfold(0, ROWS, 1).sum(dim=1).argmax())
+    rows = slice(top, top + ROWS)
+    layer = {
+        "name": inspected["opened"],
+        "source": inspected["protocol"]["source"],
+        "shape": list(weight.shape),
+        "rows": list(range(weight.shape[0])[rows]),
+        "columns": list(range(weight.shape[1])[columns]),
+        "weights": [[round(value, 5) for value in row] for row in weight[rows, columns].tolist()],
+        "norms": [round(value, 3) for value in norms[columns].tolist()],
+        **{method: mask[rows, columns].tolist() for method, mask in masks.items()},
+        "loudest": loudest,
+        "loudness": round(float(norms[loudest] / norms.median()), 3),
+    }
+    text = json.dumps(layer, separators=(",", ":"), allow_nan=False)
+    (FOLDER / "lesson-layer.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
