@@ -88,8 +88,8 @@ function buildCurve(figures) {
   });
   const shown = svg("g", {}, ...twice, ...curves);
   const dot = svg("circle", { class: "here", r: 8 });
-  const guess = svg("line", { class: "guess", y1: BOX.top, y2: BOX.height - BOX.bottom });
-  const guessed = text(0, BOX.top + 10, "middle", "your guess", "guess");
+  const guess = svg("line", { class: "guess", y1: BOX.top + 8, y2: BOX.height - BOX.bottom });
+  const guessed = text(0, BOX.top, "middle", "your guess", "guess");
   const picture = svg("svg", { viewBox: `0 0 ${BOX.width} ${BOX.height}`, role: "img", "aria-label": "Perplexity of the real model against the share pruned" }, ...grid, ...ticks, ...axis, shown, guess, guessed, dot);
   const reading = h("p", { class: "reading" });
   const element = h("figure", { class: "part curves", "data-part": "curve" }, picture, reading, source(figures));

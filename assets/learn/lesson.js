@@ -47,7 +47,8 @@ function compute(state, step) {
     const chosen = w.map((row, i) => row.map((_, j) => !(i === 1 && state.guess.has(j))));
     const text = w.map((row, i) => row.map((_, j) => (state.revealed ? short(wanda.scores[i][j]) : state.guess.has(j) ? "pruned" : "?")));
     const marks = state.revealed ? chosen.map((row, i) => row.map((kept, j) => kept !== wanda.mask[i][j])) : null;
-    model.blocks.guess = { scores: wanda.scores, mask: chosen, text, marks, dim: [true, false, true], title: { text: state.revealed ? "Your prediction (outlined: not as Wanda)" : "Your prediction for out 1", code: "" } };
+    const scores = state.revealed ? wanda.scores : w.map((row) => row.map(() => 0)); // a shade would give them away
+    model.blocks.guess = { scores, mask: chosen, text, marks, dim: [true, false, true], title: { text: state.revealed ? "Your prediction (outlined: not as Wanda)" : "Your prediction for out 1", code: "" } };
   }
   if (step.many) {
     const masks = Array.from({ length: MANY }, (_, n) => maskOf(scoresOf("wanda", w, normsAt(n + 1)), settings));

@@ -85,18 +85,21 @@ const STEPS = [
   {
     title: "How much text is enough",
     body: `<p>The norms come from running some text through the model: the <dfn>calibration</dfn> text. Here it is 32 tokens: three that you see, and 29 made up, about as loud. Fewer tokens give rougher norms.</p>`,
-    task: "Drag <b>Tokens</b> down to 1, then up again. Where do the masks stop changing much?",
+    task: "Drag <b>Tokens</b> down to 1, then slowly up again, past 16. Where do the masks stop changing much?",
     example: "close", many: true, tokens: MANY, show: ["x", "norms", "w", "wanda", "changes"], lit: ["norms", "tokens"], controls: ["tokens"],
     done: ({ seen, tokens }) => seen.has("tokens 1") && tokens >= 16,
     after: ({ tokens }, model) => `With ${bold(`${tokens} token${tokens > 1 ? "s" : ""}`)}, ${bold(`${model.changes[tokens - 1]} of 24`)} weights lie on another side than with all ${MANY}: ${model.changes[tokens - 1] ? "they are marked." : "none changes."} Only the order of scores counts, and that settles early.`,
-    chart: (figures) => chart(figures, "Wanda, 50%, by calibration windows of 512 tokens. From a few on the intervals cannot tell them apart.",
-      [1, 2, 4, 8, 16, 32].map((samples) => [`${samples} window${samples > 1 ? "s" : ""}`, { method: "wanda", sparsity: 0.5, samples }])),
+    chart(figures) {
+      const [one, most] = [1, 32].map((samples) => find(figures, { method: "wanda", sparsity: 0.5, samples }));
+      const found = overlap(one, most) ? "From 1 to 32 all intervals overlap: this test does not see the difference." : "32 windows are better than 1.";
+      return chart(figures, `Wanda, 50%, by calibration windows of 512 tokens. ${found}`, [1, 2, 4, 8, 16, 32].map((samples) => [`${samples} window${samples > 1 ? "s" : ""}`, { method: "wanda", sparsity: 0.5, samples }]));
+    },
   },
   {
     title: "How far can you go?",
     body: `<p><dfn>Perplexity</dfn> measures a language model: between how many equally likely next tokens does it waver, on average? Lower is better. The curve is of a real model of 135 million weights.</p>`,
     task: "Guess first: how much can Wanda prune before perplexity is twice that of the whole (<dfn>dense</dfn>) model? Move the slider, press Reveal; then move on along the curve.",
-    example: "start", show: ["curve"], lit: ["curve"], controls: ["far", "reveal"],
+    example: "start", show: ["curve"], lit: ["far"], controls: ["far", "reveal"],
     done: ({ revealed }) => revealed,
     after({ revealed, guessed }, model) {
       if (!revealed) return "Only measured amounts can be chosen.";

@@ -108,6 +108,8 @@ def test_every_step_is_done_when_its_thing_is_done_and_asks_the_server_nothing(l
     assert lesson.done() == [1, 2]
     page.get_by_role("button", name="Next").click()
     assert lesson.control("reveal").is_disabled()
+    shades = "all => new Set(all.map(cell => getComputedStyle(cell).background)).size"
+    assert page.eval_on_selector_all('.guess .line:not([hidden]) .cell', shades) == 1  # nothing gives it away
     for column in (0, 2, 4, 5):  # three are right
         lesson.cell("guess", 1, column).click()
     lesson.cell("guess", 1, 7).click()  # a fifth is not taken
