@@ -70,7 +70,10 @@ function maskOf(scores, settings) {
   const nm = parsePattern(settings.pattern);
   for (const places of groupsOf(scores.length, scores[0].length, settings)) {
     const prune = nm ? nm[1] - nm[0] : pruneCount(places.length, settings.sparsity);
-    keepHighest(places.map(([i, j]) => scores[i][j]), prune).forEach((kept, k) => {
+    keepHighest(
+      places.map(([i, j]) => scores[i][j]),
+      prune,
+    ).forEach((kept, k) => {
       mask[places[k][0]][places[k][1]] = kept;
     });
   }
@@ -95,7 +98,10 @@ const total = (values) => values.reduce((sum, value) => sum + value, 0);
 /** `||X (W - W')^T|| / ||X W^T||`: of the whole output, and of every output alone. Zero where the output is zero. */
 function outputError(w, changed, x) {
   const [dense, tokens] = [w, x].map((rows) => rows.map((row) => row.map(f32)));
-  const moved = outputSquares(dense.map((row, i) => row.map((v, j) => v - changed[i][j])), tokens);
+  const moved = outputSquares(
+    dense.map((row, i) => row.map((v, j) => v - changed[i][j])),
+    tokens,
+  );
   const size = outputSquares(dense, tokens);
   return { all: ratio(total(moved), total(size)), rows: moved.map((m, i) => ratio(m, size[i])) };
 }
@@ -150,7 +156,10 @@ function admm(w, x, mask) {
   for (let step = 0; step < ADMM_STEPS; step++) {
     const kept = solved.map((row, i) => row.map((v, j) => (mask[i][j] ? v + dual[i][j] : 0)));
     dual = dual.map((row, i) => row.map((v, j) => v + solved[i][j] - kept[i][j]));
-    solved = times(target.map((row, i) => row.map((v, j) => v + kept[i][j] - dual[i][j])), inverse);
+    solved = times(
+      target.map((row, i) => row.map((v, j) => v + kept[i][j] - dual[i][j])),
+      inverse,
+    );
   }
   return solved.map((row, i) => row.map((v, j) => (mask[i][j] ? (v + dual[i][j]) / norms[j] : 0)));
 }

@@ -22,13 +22,29 @@ function levels(places, width) {
  * a score, so that low scores do not crowd. */
 function buildLines(kind, rows, columns, on) {
   const range = (n) => Array.from({ length: n }, (_, i) => i);
-  const dots = range(rows).map((i) => range(columns).map((j) => h("span", { class: "dot", "data-row": i, "data-column": j })));
-  const handles = range(rows).map((i) => h("span", { class: "threshold", role: "slider", tabindex: 0, "aria-orientation": "horizontal", "aria-valuemin": 0, "data-kind": kind, "data-line": i }));
+  const dots = range(rows).map((i) =>
+    range(columns).map((j) => h("span", { class: "dot", "data-row": i, "data-column": j })),
+  );
+  const handles = range(rows).map((i) =>
+    h("span", {
+      class: "threshold",
+      role: "slider",
+      tabindex: 0,
+      "aria-orientation": "horizontal",
+      "aria-valuemin": 0,
+      "data-kind": kind,
+      "data-line": i,
+    }),
+  );
   const sides = range(rows).map((i) => h("span", { class: "side" }, `out ${i}`));
   const tracks = range(rows).map((i) => h("div", { class: "track" }, ...dots[i], handles[i]));
   const title = h("h2", {}, `${METHOD[kind].name}: scores in order `, h("small", {}, "(square-root axis)"));
-  const element = h("div", { class: `axis ${kind}`, role: "group", "aria-label": `${METHOD[kind].name}: number lines` },
-    title, ...tracks.map((track, i) => h("div", { class: "row" }, sides[i], track)));
+  const element = h(
+    "div",
+    { class: `axis ${kind}`, role: "group", "aria-label": `${METHOD[kind].name}: number lines` },
+    title,
+    ...tracks.map((track, i) => h("div", { class: "row" }, sides[i], track)),
+  );
   let shown = null;
   let width = 240;
   new ResizeObserver(() => {
@@ -56,7 +72,9 @@ function buildLines(kind, rows, columns, on) {
       on.threshold(shown.competing(i).filter((score) => score <= limit).length);
     });
     handle.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -Infinity, End: Infinity }[event.key];
+      const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -Infinity, End: Infinity }[
+        event.key
+      ];
       if (step === undefined) return;
       event.preventDefault();
       on.threshold(Math.max(0, Math.min(shown.size, shown.count + step)));
@@ -67,16 +85,21 @@ function buildLines(kind, rows, columns, on) {
   function draw(model) {
     shown = model;
     element.classList.toggle("merged", model.merged);
-      const along = (score, i) => (model.scales[i] > 0 ? Math.sqrt(Math.min(1, score / model.scales[i])) : 0);
+    const along = (score, i) => (model.scales[i] > 0 ? Math.sqrt(Math.min(1, score / model.scales[i])) : 0);
     const places = model.scores.map((row, i) => row.map((score) => along(score, i)));
     const aside = model.merged ? levels(places.flat(), width) : places.flatMap((row) => levels(row, width));
-    dots.forEach((row, i) => row.forEach((dot, j) => {
-      const look = `${places[i][j].toFixed(4)} ${aside[i * columns + j]} ${model.merged} ${model.mask[i][j]}`;
-      if (dot.look === look) return;
-      dot.look = look;
-      write(dot, { text: model.merged ? i : j, style: { "--f": places[i][j].toFixed(4), "--level": aside[i * columns + j] } });
-      dot.classList.toggle("pruned", !model.mask[i][j]);
-    }));
+    dots.forEach((row, i) =>
+      row.forEach((dot, j) => {
+        const look = `${places[i][j].toFixed(4)} ${aside[i * columns + j]} ${model.merged} ${model.mask[i][j]}`;
+        if (dot.look === look) return;
+        dot.look = look;
+        write(dot, {
+          text: model.merged ? i : j,
+          style: { "--f": places[i][j].toFixed(4), "--level": aside[i * columns + j] },
+        });
+        dot.classList.toggle("pruned", !model.mask[i][j]);
+      }),
+    );
     handles.forEach((handle, i) => {
       handle.hidden = model.thresholds === null || (model.merged && i > 0);
       if (handle.hidden) return;
@@ -97,10 +120,25 @@ function buildLines(kind, rows, columns, on) {
 /** Every weight as an arrow from where it was to where the update puts it. */
 function buildMoves(rows, columns) {
   const range = (n) => Array.from({ length: n }, (_, i) => i);
-  const bars = range(rows).map((i) => range(columns).map((j) => h("span", { class: "move", "data-row": i, "data-column": j }, h("i", { class: "from" }), h("i", { class: "way" }), h("i", { class: "to" }))));
-  const element = h("div", { class: "part moves", "data-part": "moves", role: "img", "aria-label": "How far each weight moves" },
+  const bars = range(rows).map((i) =>
+    range(columns).map((j) =>
+      h(
+        "span",
+        { class: "move", "data-row": i, "data-column": j },
+        h("i", { class: "from" }),
+        h("i", { class: "way" }),
+        h("i", { class: "to" }),
+      ),
+    ),
+  );
+  const element = h(
+    "div",
+    { class: "part moves", "data-part": "moves", role: "img", "aria-label": "How far each weight moves" },
     h("div", { class: "caption" }, h("h2", {}, "Where each weight was (○) and is (●)")),
-    ...bars.map((row, i) => h("div", { class: "line" }, h("span", { class: "side" }, `out ${i}`), ...row, h("span", { class: "end" }))));
+    ...bars.map((row, i) =>
+      h("div", { class: "line" }, h("span", { class: "side" }, `out ${i}`), ...row, h("span", { class: "end" })),
+    ),
+  );
   function draw({ before, after }) {
     before.forEach((row, i) => {
       const largest = Math.max(...row.map(Math.abs), ...after[i].map(Math.abs), Number.MIN_VALUE);

@@ -16,8 +16,10 @@ function h(tag, properties = {}, ...children) {
 /** Write where something changes only: what is touched is laid out again, which takes longer than all the arithmetic. */
 function write(element, { text, style = {}, ...attributes }) {
   if (text !== undefined && element.textContent !== String(text)) element.textContent = text;
-  for (const [name, value] of Object.entries(style)) if (element.style.getPropertyValue(name) !== String(value)) element.style.setProperty(name, value);
-  for (const [name, value] of Object.entries(attributes)) if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+  for (const [name, value] of Object.entries(style))
+    if (element.style.getPropertyValue(name) !== String(value)) element.style.setProperty(name, value);
+  for (const [name, value] of Object.entries(attributes))
+    if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
 /** A number in at most six characters. */
@@ -32,7 +34,8 @@ function short(value) {
 /** A number as it was typed, to four digits. */
 const plain = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
 
-const percent = (share) => (share >= 9.995 ? `${short(share)} ×` : `${(100 * share).toFixed(share >= 0.9995 ? 0 : 1)}%`);
+const percent = (share) =>
+  share >= 9.995 ? `${short(share)} ×` : `${(100 * share).toFixed(share >= 0.9995 ? 0 : 1)}%`;
 const METHOD = {
   magnitude: { name: "Magnitude", formula: "|W|" },
   wanda: { name: "Wanda", formula: "|W| × ‖X‖" },
@@ -41,7 +44,13 @@ const METHOD = {
 function buildStage(rows, columns, tokens, on) {
   const range = (n) => Array.from({ length: n }, (_, i) => i);
   const line = (label, cells, end = "", extra = "") =>
-    h("div", { class: `line ${extra}` }, h("span", { class: "side" }, label), ...cells, h("span", { class: "end" }, end));
+    h(
+      "div",
+      { class: `line ${extra}` },
+      h("span", { class: "side" }, label),
+      ...cells,
+      h("span", { class: "end" }, end),
+    );
 
   const field = (kind, row, column, name) =>
     h("input", {
@@ -58,7 +67,14 @@ function buildStage(rows, columns, tokens, on) {
       tabindex: row || column ? -1 : 0,
     });
   const button = (kind, row, column) =>
-    h("button", { class: "cell score", type: "button", "data-kind": kind, "data-row": row, "data-column": column, tabindex: row || column ? -1 : 0 });
+    h("button", {
+      class: "cell score",
+      type: "button",
+      "data-kind": kind,
+      "data-row": row,
+      "data-column": column,
+      tabindex: row || column ? -1 : 0,
+    });
 
   const heads = range(columns).map((j) => h("span", { class: "head", "data-column": j }, `in ${j}`));
   const x = range(tokens).map((t) => range(columns).map((j) => field("x", t, j, `X: token ${t}, in ${j}`)));
@@ -75,20 +91,34 @@ function buildStage(rows, columns, tokens, on) {
     const title = h("h2", { id: `lesson-${kind}` });
     const error = h("output", { class: "all" });
     const lines = cells.map((row, i) => line(`out ${i}`, row, ends[i]));
-    const part = h("section", { class: `part block ${kind}`, "data-part": kind, role: "group", "aria-labelledby": title.id },
-      h("div", { class: "caption" }, title, error), ...lines);
+    const part = h(
+      "section",
+      { class: `part block ${kind}`, "data-part": kind, role: "group", "aria-labelledby": title.id },
+      h("div", { class: "caption" }, title, error),
+      ...lines,
+    );
     blocks[kind] = { part, cells, ends, title, error, lines };
   }
   const axes = {};
   for (const kind of ["magnitude", "wanda"]) axes[kind] = buildLines(kind, rows, columns, on);
   const formula = h("p", { class: "formula", id: "lesson-formula" });
   const parts = {
-    x: h("section", { class: "part", "data-part": "x", role: "group", "aria-label": "X: tokens" },
-      line(h("b", { class: "name x" }, "X"), heads, more, "heads"), ...x.map((row, t) => line(`token ${t}`, row))),
-    norms: h("section", { class: "part", "data-part": "norms", role: "group", "aria-label": "Norms of the inputs" },
-      line(h("b", { class: "name norm-name" }, "‖X‖"), norm, "", "norms")),
-    w: h("section", { class: "part", "data-part": "w", role: "group", "aria-label": "W: weights" },
-      ...w.map((row, i) => line(i ? `out ${i}` : h("span", {}, h("b", { class: "name w" }, "W "), "out 0"), row))),
+    x: h(
+      "section",
+      { class: "part", "data-part": "x", role: "group", "aria-label": "X: tokens" },
+      line(h("b", { class: "name x" }, "X"), heads, more, "heads"),
+      ...x.map((row, t) => line(`token ${t}`, row)),
+    ),
+    norms: h(
+      "section",
+      { class: "part", "data-part": "norms", role: "group", "aria-label": "Norms of the inputs" },
+      line(h("b", { class: "name norm-name" }, "‖X‖"), norm, "", "norms"),
+    ),
+    w: h(
+      "section",
+      { class: "part", "data-part": "w", role: "group", "aria-label": "W: weights" },
+      ...w.map((row, i) => line(i ? `out ${i}` : h("span", {}, h("b", { class: "name w" }, "W "), "out 0"), row)),
+    ),
     ...Object.fromEntries(Object.entries(blocks).map(([kind, block]) => [kind, block.part])),
     lines: h("section", { class: "part axes", "data-part": "lines" }, axes.magnitude.element, axes.wanda.element),
   };
@@ -104,32 +134,53 @@ function buildStage(rows, columns, tokens, on) {
   });
   const place = (target) => {
     const cell = target.closest?.("[data-column]");
-    return cell && { row: cell.dataset.row === undefined ? null : Number(cell.dataset.row), column: Number(cell.dataset.column), kind: cell.dataset.kind };
+    return (
+      cell && {
+        row: cell.dataset.row === undefined ? null : Number(cell.dataset.row),
+        column: Number(cell.dataset.column),
+        kind: cell.dataset.kind,
+      }
+    );
   };
   for (const event of ["pointerover", "focusin"]) {
     element.addEventListener(event, ({ target }) => place(target) && on.point(place(target)));
   }
   element.addEventListener("click", ({ target }) => target.closest("button.cell") && on.press(place(target)));
-  element.addEventListener("input", ({ target }) => target.matches("input.cell") && on.type(place(target), target.value));
+  element.addEventListener(
+    "input",
+    ({ target }) => target.matches("input.cell") && on.type(place(target), target.value),
+  );
   const nudge = (target, up, large) => on.nudge(place(target), (up ? 1 : -1) * (large ? 1 : 0.1));
-  element.addEventListener("wheel", (event) => {
-    if (event.target !== document.activeElement || !event.target.matches("input.cell")) return;
-    event.preventDefault();
-    nudge(event.target, event.deltaY < 0, event.shiftKey);
-  }, { passive: false });
+  element.addEventListener(
+    "wheel",
+    (event) => {
+      if (event.target !== document.activeElement || !event.target.matches("input.cell")) return;
+      event.preventDefault();
+      nudge(event.target, event.deltaY < 0, event.shiftKey);
+    },
+    { passive: false },
+  );
   element.addEventListener("keydown", (event) => {
     const { target, key } = event;
     if (!target.matches(".cell") || event.altKey || event.ctrlKey || event.metaKey) return;
     const typing = target.matches("input");
     const whole = !typing || (target.selectionStart === 0 && target.selectionEnd === target.value.length);
-    const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ...(typing ? { Enter: [event.shiftKey ? -1 : 1, 0] } : { ArrowUp: [-1, 0], ArrowDown: [1, 0] }) };
+    const steps = {
+      ArrowLeft: [0, -1],
+      ArrowRight: [0, 1],
+      ...(typing ? { Enter: [event.shiftKey ? -1 : 1, 0] } : { ArrowUp: [-1, 0], ArrowDown: [1, 0] }),
+    };
     if (typing && (key === "ArrowUp" || key === "ArrowDown")) {
       event.preventDefault();
       nudge(target, key === "ArrowUp", event.shiftKey);
     } else if (steps[key] && (whole || key === "Enter")) {
       event.preventDefault();
       const { row, column, kind } = place(target);
-      const next = target.closest(".part").querySelector(`.cell[data-kind="${kind}"][data-row="${row + steps[key][0]}"][data-column="${column + steps[key][1]}"]`);
+      const next = target
+        .closest(".part")
+        .querySelector(
+          `.cell[data-kind="${kind}"][data-row="${row + steps[key][0]}"][data-column="${column + steps[key][1]}"]`,
+        );
       next?.focus();
     } else if (typing && !whole && key.startsWith("Arrow")) {
       event.stopPropagation(); // the caret moves; the lesson does not go to another step
@@ -138,12 +189,17 @@ function buildStage(rows, columns, tokens, on) {
 
   /** Write values into the fields; not into the one that is being typed into, unless `all`. */
   function fill(values, all) {
-    for (const [kind, fields] of [["x", x], ["w", w]]) {
-      fields.forEach((row, i) => row.forEach((input, j) => {
-        const shown = String(values[kind][i][j]).replace("-", "−");
-        if ((all || input !== document.activeElement) && input.value !== shown) input.value = shown;
-        write(input, { "aria-valuenow": values[kind][i][j], "aria-invalid": false });
-      }));
+    for (const [kind, fields] of [
+      ["x", x],
+      ["w", w],
+    ]) {
+      fields.forEach((row, i) =>
+        row.forEach((input, j) => {
+          const shown = String(values[kind][i][j]).replace("-", "−");
+          if ((all || input !== document.activeElement) && input.value !== shown) input.value = shown;
+          write(input, { "aria-valuenow": values[kind][i][j], "aria-invalid": false });
+        }),
+      );
     }
   }
 
@@ -165,7 +221,12 @@ function buildStage(rows, columns, tokens, on) {
         const look = `${shown} ${deep} ${kept} ${Boolean(marks?.[i][j])}`;
         if (cell.look === look) return; // most cells stay as they are, and touching them takes time
         cell.look = look;
-        write(cell, { text: shown, style: { "--a": deep }, "aria-label": `out ${i}, in ${j}: ${shown}, ${kept ? "kept" : "pruned"}`, "aria-pressed": !kept });
+        write(cell, {
+          text: shown,
+          style: { "--a": deep },
+          "aria-label": `out ${i}, in ${j}: ${shown}, ${kept ? "kept" : "pruned"}`,
+          "aria-pressed": !kept,
+        });
         cell.classList.toggle("pruned", !kept);
         cell.classList.toggle("mark", Boolean(marks?.[i][j]));
       });
@@ -185,11 +246,14 @@ function buildStage(rows, columns, tokens, on) {
       write(cell.firstChild, { style: { height: `${((100 * model.norms[j]) / loudest).toFixed(1)}%` } });
       write(cell.lastChild, { text: short(model.norms[j]) });
     });
-    w.forEach((row, i) => row.forEach((input, j) => write(input, { style: { "--a": (Math.abs(model.w[i][j]) / largest).toFixed(3) } })));
+    w.forEach((row, i) =>
+      row.forEach((input, j) => write(input, { style: { "--a": (Math.abs(model.w[i][j]) / largest).toFixed(3) } })),
+    );
     x.forEach((row, t) => row.forEach((input) => input.classList.toggle("unused", t >= model.used)));
     write(more, { text: model.used > tokens ? `+ ${model.used - tokens} more` : "" });
     for (const [kind, block] of Object.entries(model.blocks)) if (!blocks[kind].part.hidden) drawBlock(kind, block);
-    for (const [kind, axis] of Object.entries(axes)) if (!parts.lines.hidden && !axis.element.hidden) axis.draw(model.lines[kind]);
+    for (const [kind, axis] of Object.entries(axes))
+      if (!parts.lines.hidden && !axis.element.hidden) axis.draw(model.lines[kind]);
     if (model.moves) moves.draw(model.moves);
   }
 
@@ -209,7 +273,8 @@ function buildStage(rows, columns, tokens, on) {
     if (pointedAt === `${row} ${column}`) return;
     pointedAt = `${row} ${column}`;
     for (const item of pointed) item.classList.remove("of-column", "of-weight");
-    const found = (selector, name) => [...element.querySelectorAll(selector)].map((item) => (item.classList.add(name), item));
+    const found = (selector, name) =>
+      [...element.querySelectorAll(selector)].map((item) => (item.classList.add(name), item));
     pointed = [
       ...found(`[data-column="${column}"]`, "of-column"),
       ...(row === null ? [] : found(`[data-row="${row}"][data-column="${column}"]:not(.x)`, "of-weight")),
@@ -219,5 +284,5 @@ function buildStage(rows, columns, tokens, on) {
   function bad({ kind, row, column }) {
     (kind === "x" ? x : w)[row][column].setAttribute("aria-invalid", "true");
   }
-  return { element, formula, fill, draw, show, point, bad, field: (kind, row, column) => (kind === "x" ? x : w)[row][column], blocks };
+  return { element, formula, fill, draw, show, point, bad };
 }

@@ -8,7 +8,7 @@ from components.assets import ASSETS
 from components.learn.report import figures
 
 SCRIPTS = (
-    "arithmetic", "examples", "stage", "lines", "charts", "real", "steps", "worksheet", "panel", "lesson",
+    "arithmetic", "examples", "stage", "lines", "charts", "real", "steps", "worksheet", "model", "panel", "lesson",
 )  # fmt: skip
 """In `assets/learn`; joined they are one script, as they use one another's functions."""
 

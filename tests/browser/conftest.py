@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
+from tests.support.lesson import Lesson
 from tests.support.page import Visit, browser
 
 
@@ -24,3 +25,12 @@ def visit(chromium: Browser, address: str) -> Iterator[Visit]:
     yield visit
     visit.page.close()
     assert visit.faults == []
+
+
+@pytest.fixture
+def lesson(chromium: Browser, address: str) -> Iterator[Lesson]:
+    """The lesson's first step, in which nothing may go wrong."""
+    lesson = Lesson(chromium, address)
+    yield lesson
+    assert lesson.faults == []
+    lesson.context.close()
