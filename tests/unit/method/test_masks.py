@@ -97,8 +97,7 @@ def test_scaling_a_row_changes_nothing_among_its_weights(
     assert torch.equal(*masks)
 
 
-def test_wide_rows_with_ties_are_cut_in_the_same_place_every_time() -> None:
+def test_wide_rows_with_ties_are_cut_where_a_stable_sort_cuts_them() -> None:
     scores = torch.randint(0, 5, (64, 999), generator=torch.Generator().manual_seed(0)).float()
-    first = keep_highest(scores, 400)
-    assert all(torch.equal(first, keep_highest(scores.clone(), 400)) for _ in range(3))
-    assert np.array_equal(first.numpy(), oracle.mask(scores.numpy(), 400.5 / 999, "unstructured", "output"))
+    mask = keep_highest(scores, 400)
+    assert np.array_equal(mask.numpy(), oracle.mask(scores.numpy(), 400.5 / 999, "unstructured", "output"))

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -184,11 +183,9 @@ def test_a_hub_model_is_fetched_and_pruned(prune, hub: Hub, tmp_path: Path, revi
 def test_refused_before_the_weights_are_fetched(
     prune, hub: Hub, tmp_path: Path, source: str, reason: str, may_ask_for: set[str]
 ) -> None:
-    start = time.monotonic()
     code, error = prune(source)
     assert (code, error.count("\n")) == (2, 1), error
     assert reason in error
-    assert time.monotonic() - start < 60
     assert list(tmp_path.iterdir()) == []
     asked_for = set(hub.repos[source].asked_for if source in hub.repos else [])
     described = {file for file in asked_for if file.endswith((".json", ".txt", ".jinja"))}
