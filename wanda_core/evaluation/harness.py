@@ -96,7 +96,7 @@ def ask(
     right = []
     for done, pruning in enumerate((None, *prunings)):
         asked = _Asked(model, lambda share, done=done: on_share((done + share) / (1 + len(prunings))))
-        with pruning.applied(model.prunable, stop) if pruning else nullcontext():
+        with pruning.applied(model.prunable, stop) if pruning else model.prunable.alone(stop):
             try:
                 samples = evaluate(asked, loaded, limit=limit, bootstrap_iters=0)["samples"][name]
             except torch.OutOfMemoryError as error:

@@ -104,7 +104,7 @@ class Measurement:
                 row["prune_seconds"] = pruning.seconds["total"]
                 row["sparsity_reached"] = pruning.sparsity
                 self._fill_answers()
-                with pruning.applied(self.model.prunable):
+                with pruning.applied(self.model.prunable, self._stop):
                     self._evaluate(row, label, dense=self.answers)
         except Refused as error:
             row["error"] = str(error)
@@ -128,13 +128,14 @@ class Measurement:
         row["window_losses"] = measured.window_losses
 
     def _perplexity(self, label: str, **answers: DenseAnswers) -> Perplexity:
-        return perplexity(
-            self.model.network,
-            self.windows,
-            **answers,
-            on_progress=self._progress(f"evaluating {label}"),
-            stop=self._stop,
-        )
+        with self.model.prunable.alone(self._stop):
+            return perplexity(
+                self.model.network,
+                self.windows,
+                **answers,
+                on_progress=self._progress(f"evaluating {label}"),
+                stop=self._stop,
+            )
 
     def _prune(self, recipe: Recipe, calibration: Calibration) -> Pruning:
         tokens = self._tokens_of(calibration)

@@ -93,7 +93,7 @@ def generate_side_by_side(
             on_token(writings, done / (len(writings) * sampling.new_tokens))
 
     devices = [model.device] if model.device.type == "cuda" else []
-    with model.prunable.stoppable(stop), torch.random.fork_rng(devices):
+    with model.prunable.alone(stop), model.prunable.stoppable(stop), torch.random.fork_rng(devices):
         written = 0
         for group in groups:
             weights = [] if written else [Weights.now(model.prunable)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +95,45 @@ class PrunableModel:
     blocks: tuple[nn.Module, ...]
     layers: tuple[Layer, ...]
     """In the order in which the model defines them."""
+    exclusive: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
+    """Held by whoever lets the model compute with other weights, or counts on its dense ones; see `alone`."""
+
+    def __post_init__(self) -> None:
+        _MODELS.add(self)
+
+    @contextmanager
+    def alone(self, stop: threading.Event | None = None) -> Iterator[None]:
+        """Have the model for this thread alone inside the `with`, after whoever has it now.
+
+        Raises:
+            Stopped: `stop` was set while it waited.
+        """
+        lock = self.exclusive
+        while not lock.acquire(timeout=0.1):
+            check_stop(stop)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def computing_with(
+        self, weights: Iterable[tuple[Layer, Tensor]], stop: threading.Event | None = None
+    ) -> Iterator[None]:
+        """Let the model compute with these weights, each (out_features, in_features), inside the `with`, and with the
+        dense ones after it. No other thread prunes or computes with the model meanwhile.
+
+        Raises:
+            Stopped: `stop` was set while the weights were made, seconds for a large model.
+        """
+        with self.alone(stop):
+            try:
+                for layer, weight in weights:
+                    check_stop(stop)
+                    layer.point_at(weight)
+                yield
+            finally:
+                self.restore()
 
     def restore(self) -> None:
         for layer in self.layers:
@@ -111,6 +152,32 @@ class PrunableModel:
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+_MODELS: weakref.WeakSet[PrunableModel] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """A child process has none of the threads that held a lock when it was forked."""
+    for prunable in list(_MODELS):
+        object.__setattr__(prunable, "exclusive", threading.RLock())
+
+
+os.register_at_fork(after_in_child=_renew_locks)
+
+
+class ReplacedForward:
+    """A module's forward, replaced until `remove`."""
+
+    def __init__(self, module: nn.Module, forward: Callable[..., Tensor]) -> None:
+        self._module = module
+        self._before = vars(module).get("forward")
+        module.forward = forward
+
+    def remove(self) -> None:
+        del self._module.forward
+        if self._before is not None:
+            self._module.forward = self._before
 
 
 def find_prunable_layers(network: PreTrainedModel) -> PrunableModel:

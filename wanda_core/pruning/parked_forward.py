@@ -20,7 +20,7 @@ from torch.nn import functional
 from wanda_core.errors import Refused, check_stop
 from wanda_core.method.input_statistics import InputStatistics
 from wanda_core.models.experts import forward as experts_forward
-from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel
+from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel, ReplacedForward
 from wanda_core.pruning.shared_inputs import OTHER_WAY, SharedInputs
 
 Decide = Callable[[Layer, InputStatistics], Tensor]
@@ -68,12 +68,16 @@ class ParkedForward:
 
     @torch.no_grad()
     def run(self) -> None:
-        """ParkedForward once through the model.
+        """Go once through the model, alone on it.
 
         Raises:
             Refused: a layer is called twice in one forward, or the micro-batches take different ways.
             Stopped: `stop` was set.
         """
+        with self.prunable.alone(self.stop):
+            self._run()
+
+    def _run(self) -> None:
         experts: dict[nn.Module, list[ExpertLayer]] = {}
         hooks = []
         for layer in self.prunable.layers:
@@ -155,7 +159,7 @@ class ParkedForward:
         def forward(hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
             return experts_forward(module, hidden_states, top_k_index, top_k_weights, project)
 
-        return _Replaced(module, forward)
+        return ReplacedForward(module, forward)
 
     def _arrive(self, layer: Layer, inputs: Tensor) -> None:
         """A micro-batch has come to a layer: take up its input."""
@@ -191,20 +195,6 @@ class ParkedForward:
                 layer.restore()
 
         return [block.register_forward_pre_hook(before, with_kwargs=True), block.register_forward_hook(after)]
-
-
-class _Replaced:
-    """A module's forward, replaced until `remove`."""
-
-    def __init__(self, module: nn.Module, forward: Callable[..., Tensor]) -> None:
-        self._module = module
-        self._before = vars(module).get("forward")
-        module.forward = forward
-
-    def remove(self) -> None:
-        del self._module.forward
-        if self._before is not None:
-            self._module.forward = self._before
 
 
 def _park(layers: tuple[Layer, ...]) -> dict[Layer, Tensor]:

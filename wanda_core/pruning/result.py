@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wanda_core.errors import check_stop
 from wanda_core.method.packed_mask import PackedMask
 from wanda_core.method.recipe import Recipe
 from wanda_core.models.prunable_layers import Layer, PrunableModel
@@ -84,14 +83,9 @@ class Pruning:
         Raises:
             Stopped: `stop` was set while the weights were unpacked, seconds for a large model.
         """
-        try:
-            for layer in prunable.layers:
-                check_stop(stop)
-                if layer.name in self.masks:
-                    layer.point_at(self.weight(layer))
+        pruned = ((layer, self.weight(layer)) for layer in prunable.layers if layer.name in self.masks)
+        with prunable.computing_with(pruned, stop):
             yield
-        finally:
-            prunable.restore()
 
 
 def pruned_weight(layer: Layer, mask: Tensor) -> Tensor:

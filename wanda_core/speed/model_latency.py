@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -61,7 +60,7 @@ def measure_model(
         Stopped: `stop` was set; the model is dense.
     """
     prunable, network = model.prunable, model.network
-    variants: dict[str, Callable[[], Any]] = {"dense": nullcontext}
+    variants: dict[str, Callable[[], Any]] = {"dense": prunable.alone}
     sizes = {"dense": _read_bytes(model)}
     packs: dict[str, Packed] = {}
     for index, (name, pruning) in enumerate(prunings.items()):
@@ -72,7 +71,7 @@ def measure_model(
             weights = {
                 layer: pruning.weight(layer) for layer in prunable.layers if layer.name in pruning.masks
             }
-            variants["masked dense"] = lambda weights=weights: _pointed_at(prunable, weights)
+            variants["masked dense"] = lambda weights=weights: prunable.computing_with(weights.items())
             sizes["masked dense"] = sizes["dense"]
         packs[name] = pack(prunable, pruning)
         variants[name] = lambda packs=packs[name]: packs.applied(prunable)
@@ -126,16 +125,6 @@ def _generate(
             )
 
     return seconds_of(prefill, device), seconds_of(decode, device) / new
-
-
-@contextmanager
-def _pointed_at(prunable: PrunableModel, weights: Mapping[Any, Tensor]) -> Iterator[None]:
-    try:
-        for layer, weight in weights.items():
-            layer.point_at(weight)
-        yield
-    finally:
-        prunable.restore()
 
 
 def _read_bytes(model: LanguageModel) -> int:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wanda_core.errors import check_stop
-from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel
+from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel, ReplacedForward
 from wanda_core.pruning.result import Pruning
 from wanda_core.speed.kernels import cuda
 from wanda_core.speed.kernels.formats import Masked, TwoFour, is_two_four
@@ -37,20 +37,19 @@ class Packed:
     @contextmanager
     def applied(self, prunable: PrunableModel) -> Iterator[None]:
         """Let the model compute with the packed weights inside the `with`, with the dense ones after it."""
-        swapped = []
-        try:
-            for layer in prunable.layers:
-                if layer.name in self.dense:
-                    layer.point_at(self.pruning.weight(layer))
-                elif layer.name in self.products:
-                    # An instance's attribute goes before its class's method: the module itself stays as it is.
-                    layer.module.forward = _forward(self.products[layer.name], layer.module.bias)
-                    swapped.append(layer.module)
-            yield
-        finally:
-            for module in swapped:
-                del module.forward
-            prunable.restore()
+        left = ((layer, self.pruning.weight(layer)) for layer in prunable.layers if layer.name in self.dense)
+        with prunable.computing_with(left):
+            # An instance's attribute goes before its class's method: the module itself stays as it is.
+            replaced = [
+                ReplacedForward(layer.module, _forward(self.products[layer.name], layer.module.bias))
+                for layer in prunable.layers
+                if layer.name in self.products
+            ]
+            try:
+                yield
+            finally:
+                for forward in replaced:
+                    forward.remove()
 
 
 def pack(prunable: PrunableModel, pruning: Pruning, stop: threading.Event | None = None) -> Packed:
