@@ -1,0 +1,97 @@
+"""Point after point: what is drawn, kept and shared, and what becomes of a failure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.support.models import assert_untouched, snapshot
+from wanda_core import LanguageModel, Recipe, Refused, load, perplexity
+from wanda_core.experiments import measurement as module
+from wanda_core.experiments.measurement import Measurement
+from wanda_core.experiments.points import DENSE, Calibration, Point
+from wanda_core.pruning.prune_model import prune
+
+WINDOWS = torch.randint(256, (3, 24), generator=torch.Generator().manual_seed(2))
+FOUR = Calibration(4)
+
+
+@pytest.fixture
+def model(llama_folder: Path) -> LanguageModel:
+    return load(str(llama_folder))
+
+
+def draw(calibration: Calibration) -> Tensor:
+    return torch.randint(256, (calibration.samples, 24), generator=torch.Generator().manual_seed(5))
+
+
+def test_a_kept_pruning_is_evaluated_as_it_is(model: LanguageModel) -> None:
+    recipe = Recipe(sparsity=0.5)
+    other = prune(model.prunable, draw(FOUR), Recipe(method="random", sparsity=0.9))
+    measurement = Measurement(model, WINDOWS, draw, kept=lambda point: other if point.recipe else None)
+    (measured,) = measurement.measure([Point(recipe, FOUR)])
+    assert measured.pruning is other
+    assert measured.row["sparsity_reached"] == other.sparsity
+    with other.applied(model.prunable):
+        assert measured.row["perplexity"] == perplexity(model.network, WINDOWS).value
+
+
+def test_windows_are_drawn_once_for_a_calibration_and_so_is_their_refusal(model: LanguageModel) -> None:
+    drawn: list[Calibration] = []
+    missing = Calibration(4, "missing")
+
+    def counted(calibration: Calibration) -> Tensor:
+        drawn.append(calibration)
+        if calibration == missing:
+            raise Refused("there is no such text")
+        return draw(calibration)
+
+    recipes = [Recipe(sparsity=0.3), Recipe(sparsity=0.6)]
+    points = [Point(recipe, calibration) for calibration in (FOUR, missing) for recipe in recipes]
+    rows = [measured.row for measured in Measurement(model, WINDOWS, counted).measure([DENSE, *points])]
+    assert drawn == [FOUR, missing]
+    assert [row["error"] for row in rows] == [None] * 3 + ["there is no such text"] * 2
+
+
+def test_memory_that_runs_out_is_a_points_reason_and_another_error_is_none(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(model.network)
+    points = [Point(Recipe(sparsity=sparsity), FOUR) for sparsity in (0.2, 0.4, 0.6)]
+
+    def fails(error: Exception) -> None:
+        def once(prunable: object, tokens: Tensor, recipe: Recipe, **options: object) -> object:
+            if recipe.sparsity == 0.4:
+                raise error
+            return prune(prunable, tokens, recipe, **options)
+
+        monkeypatch.setattr(module, "prune", once)
+
+    fails(torch.OutOfMemoryError("CUDA out of memory"))
+    rows = [measured.row for measured in Measurement(model, WINDOWS, draw).measure(points)]
+    assert [bool(row["error"]) for row in rows] == [False, True, False]
+    assert "out of memory" in rows[1]["error"]
+    fails(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="mat1"):
+        list(Measurement(model, WINDOWS, draw).measure(points))
+    assert_untouched(model.network, before)
+
+
+def test_without_memory_for_gram_matrices_each_point_walks_alone_with_the_same_result(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = [Point(Recipe(method=m, schedule="dense"), FOUR) for m in ("wanda", "sparsegpt")]
+    shared = [measured.row["perplexity"] for measured in Measurement(model, WINDOWS, draw).measure(points)]
+    asked: list[bool] = []
+
+    def too_large(*_: object, gram: bool, **__: object) -> object:
+        asked.append(gram)
+        raise Refused("the matrices do not fit")
+
+    monkeypatch.setattr(module, "collect_statistics", too_large)
+    alone = [measured.row["perplexity"] for measured in Measurement(model, WINDOWS, draw).measure(points)]
+    assert asked == [True]  # and not a second time for the second point
+    assert alone == shared
