@@ -20,7 +20,8 @@ def main(
         prog: how the help calls the program.
         more: a line below the help.
     """
-    options = argparse.Namespace(flags={})
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = argparse.Namespace(flags={}, argv=arguments)
     try:
         options = _parser(prog, more).parse_args(arguments, options)
         options.run(options)

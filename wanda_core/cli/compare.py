@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
+from wanda_core.atomic_write import write_whole
 from wanda_core.cli.arguments import (
     add_settings,
     add_source,
@@ -67,6 +69,9 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write protocol and rows, row by row")
     command.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as a table")
+    command.add_argument(
+        "--report", type=Path, metavar="FILE.html", help="write a report that opens anywhere and prints"
+    )
     command.add_argument("--resume", action="store_true", help="keep what --json FILE holds already")
 
 
@@ -89,12 +94,13 @@ def recipes_of(options: argparse.Namespace) -> list[Recipe]:
 
 def run(options: argparse.Namespace) -> None:
     from wanda_core.experiments.compare import compare, not_among
+    from wanda_core.experiments.report import point_name, report_html
     from wanda_core.experiments.rows import load_json, save_csv, save_json
 
     recipes = recipes_of(options)
     if options.resume and not options.json:
         raise Refused("--resume needs --json FILE, the results to continue")
-    refuse_unwritable(options.json, options.csv)
+    refuse_unwritable(options.json, options.csv, options.report)
     kept = load_json(options.json) if options.resume and options.json.exists() else None
     experiment = Experiment.prepare(settings_of(ExperimentSettings, options))
     model, tokens, windows = experiment.model, experiment.tokens, experiment.windows
@@ -105,9 +111,12 @@ def run(options: argparse.Namespace) -> None:
         _refuse_other_protocol(options.json, kept[0], protocol)
         known = kept[1]
     rows: list[dict[str, Any]] = []
+    layers: dict[str, list[Any]] = {}
 
-    def keep(row: dict[str, Any], _: Any) -> None:
+    def keep(row: dict[str, Any], pruning: Any) -> None:
         rows.append(row)
+        if pruning is not None and row["error"] is None:
+            layers[point_name(row)] = pruning.reports
         if options.json:
             # An earlier point stays in the file until it is measured anew, so that nothing is lost by stopping.
             save_json(options.json, protocol, rows + not_among(rows, known))
@@ -116,6 +125,9 @@ def run(options: argparse.Namespace) -> None:
 
     with Bar() as bar:
         compare(model, tokens, windows, recipes, known=known, on_row=keep, on_progress=bar)
+    if options.report:
+        command = shlex.join(["wanda-lab", *options.argv])
+        write_whole(options.report, report_html(protocol, rows, layers=layers, command=command))
     _print_rows(rows, protocol)
     if failed := [row for row in rows if row["error"]]:
         raise Refused(

@@ -81,11 +81,11 @@ def compare_rows(one: Row, other: Row) -> Paired:
     Raises:
         Refused: they were evaluated on different windows, or one holds no losses.
     """
+    if not one.get("window_losses") or not other.get("window_losses"):
+        raise Refused("these results hold no losses of single windows: measure them again")
     windows = one.get("evaluation_sha256")
     if windows is None or windows != other.get("evaluation_sha256"):
         raise Refused("these results were measured on different windows: measure both on the same")
-    if not one.get("window_losses") or not other.get("window_losses"):
-        raise Refused("these results hold no losses of single windows: measure them again")
     return compare_losses(one["window_losses"], other["window_losses"])
 
 
