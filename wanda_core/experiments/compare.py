@@ -51,7 +51,7 @@ def compare(
         model,
         windows,
         lambda _: tokens,
-        kept=lambda point: kept(point.recipe),
+        kept=lambda point: kept(point.recipe) if point.recipe else None,
         answers=answers,
         on_progress=on_progress,
         stop=stop,

@@ -175,7 +175,7 @@ class _Drawing:
         length = self.settings.length
         if text is None:
             # Tokens that both the tokenizer and the model know.
-            embedded = self.model.network.get_input_embeddings().weight.shape[0]
+            embedded = self.model.network.get_input_embeddings().get_parameter("weight").shape[0]
             known = min(len(self.model.tokenizer), embedded)
             generator = torch.Generator().manual_seed(seed)
             return torch.randint(known, (samples, length), generator=generator), 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 from torch import Tensor, nn
-from transformers import GenerationConfig
+from transformers import GenerationConfig, GenerationMixin
 from transformers.generation.streamers import BaseStreamer
 
 from wanda_core.models.language_model import LanguageModel
@@ -69,7 +70,7 @@ class ParkedText:
         self._random = _random_state(model.device)
         self._device = model.device
         self._generate = greenlet(
-            lambda: model.network.generate(
+            lambda: cast(GenerationMixin, model.network).generate(
                 prompt,
                 attention_mask=torch.ones_like(prompt),
                 generation_config=settings,

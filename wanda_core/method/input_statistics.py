@@ -74,6 +74,7 @@ class InputStatistics:
 
     def gram(self) -> Tensor:
         """`X^T X` over all tokens seen, float32, shape (in_features, in_features), symmetric; a copy."""
+        assert self._gram is not None, "asked of statistics that were to have no Gram matrix"
         return torch.tril(self._gram) + torch.tril(self._gram, -1).t()
 
     def sample(self) -> Tensor:

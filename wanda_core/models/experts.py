@@ -7,6 +7,7 @@ here computes the same, expert by expert, through a function that is handed each
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -52,14 +53,15 @@ def forward(
     Returns:
         (tokens, hidden), in `hidden`'s dtype.
     """
-    experts = len(module.down_proj)
+    experts = len(module.get_parameter("down_proj"))
     routed = {
         int(expert): torch.where(top_k_index == expert)  # (tokens of this expert), (its place among their k)
         for expert in top_k_index.unique()
         if expert < experts
     }
     gate_up = project(PROJECTIONS[0], {expert: hidden[token] for expert, (token, _) in routed.items()})
-    gated = {expert: module._apply_gate(output) for expert, output in gate_up.items()}
+    gate = cast(Callable[[Tensor], Tensor], module._apply_gate)
+    gated = {expert: gate(output) for expert, output in gate_up.items()}
     del gate_up
     result = torch.zeros_like(hidden)
     for expert, output in project(PROJECTIONS[1], gated).items():

@@ -19,13 +19,10 @@ UNWANTED = ["*/*", "consolidated*"]
 """Other formats of the same weights, in folders or beside the transformers ones."""
 
 
-FETCHED = {
-    "allow_patterns": ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"],
-    "ignore_patterns": UNWANTED,
-}
+FETCHED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
 
-def download(name: str, revision: str | None, target: Target) -> tuple[Path, str]:
+def download(name: str, revision: str | None, target: Target) -> tuple[Path, str | None]:
     """Fetch a Hub model, after checking that it holds safe weights and will fit."""
     try:
         info = model_info(name, revision=revision, files_metadata=True, timeout=20)
@@ -51,9 +48,10 @@ def download(name: str, revision: str | None, target: Target) -> tuple[Path, str
         file for file in sizes if file.endswith(".safetensors") and not file.startswith("consolidated")
     ]
     refuse_unsafe(name, list(sizes), bool(weights))
-    target.refuse_too_much(name, sum(sizes[file] for file in filter_repo_objects(sizes, **FETCHED)))
+    fetched = filter_repo_objects(sizes, allow_patterns=FETCHED, ignore_patterns=UNWANTED)
+    target.refuse_too_much(name, sum(sizes[file] for file in fetched))
     counts = info.safetensors.parameters if info.safetensors else {}
-    if target.dtype == "auto" or not counts:
+    if isinstance(target.dtype, str) or not counts:
         target.refuse_unfit(name, sum(sizes[file] for file in weights))
     else:
         target.refuse_unfit(name, sum(counts.values()) * target.dtype.itemsize)
@@ -63,7 +61,7 @@ def download(name: str, revision: str | None, target: Target) -> tuple[Path, str
             name, revision=info.sha, allow_patterns=["*.json"], ignore_patterns=UNWANTED
         )
         check_size(name, causal_config(name, Path(config)), target, sum(counts.values()) or None)
-        folder = snapshot_download(name, revision=info.sha, **FETCHED)
+        folder = snapshot_download(name, revision=info.sha, allow_patterns=FETCHED, ignore_patterns=UNWANTED)
     except hub_errors.GatedRepoError as error:
         raise gated(name) from error
     except (hub_errors.HTTPError, hub_errors.LocalEntryNotFoundError, ConnectionError) as error:
@@ -79,12 +77,19 @@ def download(name: str, revision: str | None, target: Target) -> tuple[Path, str
 def _cached(name: str, revision: str | None, cause: Exception) -> tuple[Path, str]:
     """The copy of an earlier download, for when the Hub does not answer."""
     try:
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True, **FETCHED))
+        found = snapshot_download(
+            name,
+            revision=revision,
+            local_files_only=True,
+            allow_patterns=FETCHED,
+            ignore_patterns=UNWANTED,
+        )
     except (OSError, hub_errors.HTTPError):
         raise Refused(
             f"the Hub cannot be reached and {name} is not in the local cache: check the network, "
             f"or give a local folder, a .gguf file or `pocket`"
         ) from cause
+    folder = Path(found)
     return folder, folder.name
 
 

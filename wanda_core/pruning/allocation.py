@@ -33,6 +33,7 @@ def sparsities_of(
     Raises:
         Refused: the allocation names a block or layer that is not there.
     """
+    assert recipe.sparsity is not None  # a recipe fills it in
     if ratios := parse_allocation(recipe.allocation):
         return explicit(prunable, ratios, recipe.sparsity)
     return target(ALLOCATIONS[recipe.allocation].function)(prunable, recipe.sparsity, norms)

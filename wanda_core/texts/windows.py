@@ -110,6 +110,6 @@ def check_windows(what: str, windows: Tensor, network: PreTrainedModel) -> None:
     """
     if windows.dim() != 2 or windows.dtype != torch.int64 or 0 in windows.shape:
         raise Refused(f"{what} must be int64 token windows of shape (windows, length)")
-    vocabulary = network.get_input_embeddings().weight.shape[0]
+    vocabulary = network.get_input_embeddings().get_parameter("weight").shape[0]
     if int(windows.min()) < 0 or int(windows.max()) >= vocabulary:
         raise Refused(f"{what} holds a token outside the model's vocabulary of {vocabulary:,}")
