@@ -25,6 +25,17 @@ DRAWN_WEIGHTS = 2**21
 """Histograms and densities are drawn from at most about this many weights."""
 
 
+def check_finite(name: str, weight: Tensor, norms: Tensor) -> None:
+    """
+    Raises:
+        Refused: the weight or the norms hold NaN or infinite values.
+    """
+    if not torch.isfinite(weight.sum(dtype=torch.float64)):
+        raise Refused(f"the weights of {name} hold NaN or infinite values: the model is damaged")
+    if not torch.isfinite(norms).all():
+        raise Refused(f"the input of {name} holds NaN or infinite values: try {{dtype}} float32")
+
+
 @dataclass(frozen=True, eq=False)
 class OpenLayer:
     """A layer's dense weight and what its inputs look like."""
@@ -42,10 +53,7 @@ class OpenLayer:
             Refused: the weight or the norms hold NaN or infinite values.
         """
         weight, norms = weight.float().cpu().contiguous(), norms.float().cpu()
-        if not torch.isfinite(weight.sum(dtype=torch.float64)):
-            raise Refused(f"the weights of {name} hold NaN or infinite values: the model is damaged")
-        if not torch.isfinite(norms).all():
-            raise Refused(f"the input of {name} holds NaN or infinite values: try {{dtype}} float32")
+        check_finite(name, weight, norms)
         return cls(name, weight, norms)
 
     @property
@@ -100,12 +108,17 @@ def choose_mask(layer: OpenLayer, scored: Scored, recipe: Recipe) -> Tensor:
     Raises:
         Refused: the pattern does not fit the layer, or the method decides while it corrects.
     """
+    return mask_by_scores(layer.name, scored.scores, recipe)
+
+
+def mask_by_scores(name: str, scores: Tensor, recipe: Recipe) -> Tensor:
+    """As `choose_mask`, of a layer's scores (out_features, in_features), on their device."""
     if METHODS[recipe.method].score is None:
         raise Refused(
             f"{recipe.method} decides while it corrects, so it has no preview: press Run to see its own masks"
         )
-    check_divides(recipe.parsed_pattern, layer.name, layer.weight.shape[1])
-    return choose(scored.scores, recipe.parsed_pattern, recipe.sparsity, recipe.group)
+    check_divides(recipe.parsed_pattern, name, scores.shape[1])
+    return choose(scores, recipe.parsed_pattern, recipe.sparsity, recipe.group)
 
 
 def outlier_inputs(norms: Tensor) -> np.ndarray:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wanda_core.inspection.agreement import Agreement
-from wanda_core.inspection.layer import OpenLayer, choose_mask, outlier_inputs, score_layer
+from wanda_core.inspection.layer import check_finite, mask_by_scores, outlier_inputs
 from wanda_core.method.input_statistics import InputStatistics
+from wanda_core.method.methods import METHODS
 from wanda_core.method.output_error import relative_output_error
 from wanda_core.method.recipe import Recipe
+from wanda_core.method.scores import scores_of
 from wanda_core.models.prunable_layers import Layer
 from wanda_core.pruning.result import Pruning, pruned_weight
 
@@ -34,7 +36,8 @@ class LayerSummary:
 def summarise(
     layer: Layer, statistics: InputStatistics, recipes: Sequence[Recipe], kept: Sequence[Pruning | None]
 ) -> LayerSummary:
-    """
+    """The layer under both methods, computed on its own device.
+
     Args:
         statistics: of the layer's input in the dense model.
         recipes: of the first and of the second method.
@@ -43,14 +46,18 @@ def summarise(
     Raises:
         Refused: a recipe does not fit the layer.
     """
-    opened = OpenLayer.of(layer.name, layer.weight, statistics.norms())
+    weight, norms = layer.weight.float(), statistics.norms().to(layer.weight.device)
+    check_finite(layer.name, weight, norms)
     masks, errors = [], []
     for recipe, pruning in zip(recipes, kept, strict=True):
         if pruning is not None and layer.name in pruning.masks:
-            mask = pruning.masks[layer.name].unpack()
+            mask = pruning.masks[layer.name].unpack().to(weight.device)
             error = next(report.error for report in pruning.reports if report.name == layer.name)
         else:
-            mask = choose_mask(opened, score_layer(opened, recipe.method, recipe.seed), recipe)
+            scores = scores_of(
+                METHODS[recipe.method].score or "wanda", layer.name, weight, norms, recipe.seed
+            )
+            mask = mask_by_scores(layer.name, scores, recipe)
             error = relative_output_error(layer.weight, pruned_weight(layer, mask), statistics.sample())
         masks.append(mask)
         errors.append(error)
@@ -62,5 +69,5 @@ def summarise(
         sparsity=tuple(1 - float(mask.count_nonzero()) / mask.numel() for mask in masks),
         error=tuple(errors),
         differ=agreement.differ,
-        outliers=len(outlier_inputs(opened.norms)) / len(opened.norms),
+        outliers=len(outlier_inputs(norms)) / len(norms),
     )

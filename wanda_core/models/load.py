@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers import logging as transformers_logging
 
 from wanda_core.errors import Refused
@@ -148,11 +148,30 @@ def _ready(
     source: str, commit: str | None, fingerprint: str, network: Any, tokenizer: Any, target: Target
 ) -> LanguageModel:
     """The model on its device, taken apart."""
+    network.generation_config = _plain_generation(network.generation_config)
     try:
         network = network.to(target.device).eval().requires_grad_(False)
     except Exception as error:
         raise load_refusal(source, "", error) from error
     return LanguageModel(source, commit, fingerprint, network, tokenizer, find_prunable_layers(network))
+
+
+def _plain_generation(found: GenerationConfig) -> GenerationConfig:
+    """Of the model's own settings for writing those that say what is written. Others choose caches, compilers and other
+    models; and a file from elsewhere may hold values of any kind."""
+    numbers = ("repetition_penalty", "temperature", "top_p", "top_k", "no_repeat_ngram_size")
+    tokens = ("bos_token_id", "eos_token_id", "pad_token_id", "suppress_tokens", "begin_suppress_tokens")
+    kept: dict[str, Any] = {}
+    for name in (*numbers, *tokens, "do_sample"):
+        value = getattr(found, name, None)
+        each = value if isinstance(value, list) and name in tokens else [value]
+        kinds = float | int if name in numbers else bool if name == "do_sample" else int
+        if value is not None and all(isinstance(part, kinds) for part in each):
+            kept[name] = value
+    try:
+        return GenerationConfig(**kept)
+    except (ValueError, TypeError):  # values of the right kind that cannot be
+        return GenerationConfig(**{name: kept[name] for name in tokens[:3] if name in kept})
 
 
 def _refuse_growing(source: str, tokenizer: Any) -> None:

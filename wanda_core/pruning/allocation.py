@@ -64,6 +64,26 @@ def explicit(prunable: PrunableModel, ratios: Mapping[str, float], sparsity: flo
     }
 
 
+def shortfall(prunable: PrunableModel, recipe: Recipe) -> str:
+    """What an explicit allocation does beside what was asked for, in one sentence: blocks without a ratio of their own,
+    and a mean that misses the target. Empty where there is nothing to say."""
+    ratios = parse_allocation(recipe.allocation)
+    if not ratios:
+        return ""
+    chosen = explicit(prunable, ratios, recipe.sparsity)
+    named = {layer.block for layer in prunable.layers if {layer.name, str(layer.block)} & set(ratios)}
+    holes = [str(block) for block in range(len(prunable.blocks)) if block not in named]
+    sizes = {layer: layer.weight.numel() for layer in prunable.layers}
+    mean = sum(chosen[layer] * size for layer, size in sizes.items()) / sum(sizes.values())
+    said = []
+    if holes:
+        blocks = f"block {holes[0]} has" if len(holes) == 1 else f"blocks {', '.join(holes)} have"
+        said.append(f"{blocks} no ratio and {'gets' if len(holes) == 1 else 'get'} {recipe.sparsity:.1%}")
+    if abs(mean - recipe.sparsity) >= 0.001:
+        said.append(f"the mean over all weights is {mean:.1%}, not {recipe.sparsity:.1%}")
+    return "; ".join(said)
+
+
 def owl(prunable: PrunableModel, sparsity: float, norms: Mapping[Layer, Tensor]) -> dict[Layer, float]:
     """Outlier-weighed sparsities (Yin et al., arXiv 2310.05175): a block with more outliers keeps more.
 

@@ -266,3 +266,19 @@ def test_a_tokenizer_that_multiplies_a_text_is_refused(copy: Path) -> None:
     (copy / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(Refused, match="times as long"):
         load(str(copy))
+
+
+def test_hostile_settings_for_writing_are_dropped(copy: Path) -> None:
+    hostile = {
+        "eos_token_id": [256],
+        "repetition_penalty": 1.2,
+        "top_k": "many",
+        "cache_implementation": "static",
+        "prompt_lookup_num_tokens": 10**9,
+        "num_beams": 10**6,
+        "pad_token_id": {"a": 1},
+    }
+    (copy / "generation_config.json").write_text(json.dumps(hostile))
+    kept = load(str(copy)).network.generation_config.to_diff_dict()
+    kept.pop("transformers_version")
+    assert kept == {"eos_token_id": [256], "repetition_penalty": 1.2}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.support.models import tiny
 from wanda_core import Recipe, Refused, find_prunable_layers
 from wanda_core.models.prunable_layers import PrunableModel
-from wanda_core.pruning.allocation import owl_densities
+from wanda_core.pruning.allocation import owl_densities, shortfall
 from wanda_core.pruning.prune_model import prune
 
 
@@ -131,3 +131,18 @@ def test_progress_covers_both_walks(llama: PrunableModel, tokens: Tensor) -> Non
     assert seen == sorted(seen)
     assert seen[-1] == 1
     assert any(0.4 < share < 0.6 for share in seen)
+
+
+def test_holes_and_a_missed_mean_are_said(llama: PrunableModel) -> None:
+    def said(allocation: str) -> str:
+        return shortfall(llama, Recipe(sparsity=0.5, allocation=allocation))
+
+    assert said("uniform") == ""
+    assert said("0=0.4,1=0.5,2=0.6") == ""
+    assert said("0=0.4,2=0.6") == "block 1 has no ratio and gets 50.0%"
+    assert (
+        said("0=0.8")
+        == "blocks 1, 2 have no ratio and get 50.0%; the mean over all weights is 60.0%, not 50.0%"
+    )
+    with pytest.raises(Refused, match="no block or prunable layer `3`"):
+        said("3=0.5")
