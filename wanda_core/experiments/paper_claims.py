@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wanda_core.experiments.points import DENSE, Calibration, Point
 from wanda_core.experiments.rows import Row
@@ -45,20 +45,31 @@ class Claim:
     """` seconds`: it is about the time to prune; else about perplexity."""
 
 
-NEEDED: dict[str, Recipe | None] = {
-    "dense": None,
-    "magnitude 50%": Recipe(method="magnitude", sparsity=0.5),
-    "wanda 50%": Recipe(method="wanda", sparsity=0.5),
-    "sparsegpt 50%": Recipe(method="sparsegpt", sparsity=0.5),
-    "wanda 50%, whole layer": Recipe(method="wanda", sparsity=0.5, group="layer"),
-    "magnitude 50%, rows": Recipe(method="magnitude", sparsity=0.5, group="output"),
-    "wanda 50%, 1 window": Recipe(method="wanda", sparsity=0.5),
-    "wanda 4:8": Recipe(method="wanda", pattern="4:8"),
-    "wanda 2:4": Recipe(method="wanda", pattern="2:4"),
-    "wanda 60%": Recipe(method="wanda", sparsity=0.6),
-    "wanda 70%": Recipe(method="wanda", sparsity=0.7),
-    "wanda 80%": Recipe(method="wanda", sparsity=0.8),
+@dataclass(frozen=True)
+class Needed:
+    """A point that claims need."""
+
+    recipe: Recipe | None
+    """None: the dense model."""
+    samples: int | None = None
+    """Calibration windows; None: those of all points."""
+
+
+NEEDED: dict[str, Needed] = {
+    "dense": Needed(None),
+    "magnitude 50%": Needed(Recipe(method="magnitude", sparsity=0.5)),
+    "wanda 50%": Needed(Recipe(method="wanda", sparsity=0.5)),
+    "sparsegpt 50%": Needed(Recipe(method="sparsegpt", sparsity=0.5)),
+    "wanda 50%, whole layer": Needed(Recipe(method="wanda", sparsity=0.5, group="layer")),
+    "magnitude 50%, rows": Needed(Recipe(method="magnitude", sparsity=0.5, group="output")),
+    "wanda 50%, 1 window": Needed(Recipe(method="wanda", sparsity=0.5), samples=1),
+    "wanda 4:8": Needed(Recipe(method="wanda", pattern="4:8")),
+    "wanda 2:4": Needed(Recipe(method="wanda", pattern="2:4")),
+    "wanda 60%": Needed(Recipe(method="wanda", sparsity=0.6)),
+    "wanda 70%": Needed(Recipe(method="wanda", sparsity=0.7)),
+    "wanda 80%": Needed(Recipe(method="wanda", sparsity=0.8)),
 }
+"""By the names that claims call them by."""
 
 CLAIMS = (
     Claim(
@@ -125,9 +136,14 @@ CLAIMS = (
 
 def points(calibration: Calibration) -> list[Point]:
     """What has to be measured, the dense model first."""
-    one = Calibration(1, calibration.text, calibration.seed)
-    wanted = {name: one if name.endswith("1 window") else calibration for name in NEEDED}
-    return [DENSE, *(Point(recipe, wanted[name]) for name, recipe in NEEDED.items() if recipe)]
+    return [
+        DENSE,
+        *(
+            Point(needed.recipe, replace(calibration, samples=needed.samples or calibration.samples))
+            for needed in NEEDED.values()
+            if needed.recipe
+        ),
+    ]
 
 
 @dataclass(frozen=True)
@@ -150,8 +166,8 @@ def judge(rows: Iterable[Row], samples: int) -> list[Judged]:
     for row in rows:
         if row["perplexity"] is None:
             continue
-        for name, recipe in NEEDED.items():
-            if _is(row, recipe, 1 if name.endswith("1 window") else samples):
+        for name, needed in NEEDED.items():
+            if _is(row, needed.recipe, needed.samples or samples):
                 found.setdefault(name, row["perplexity"])
                 found.setdefault(f"{name} seconds", row["prune_seconds"] or 0.0)
     judged = []

@@ -50,7 +50,7 @@ class Axes:
             for calibration in calibrations:
                 used = calibration
                 if not METHODS[method].needs_inputs:
-                    seed = calibration.seed if method == "random" else first.seed
+                    seed = calibration.seed if METHODS[method].random else first.seed
                     used = replace(first, seed=seed)
                 for recipe in amounts:
                     found[Point(replace(recipe, seed=used.seed), used)] = None

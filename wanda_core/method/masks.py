@@ -1,7 +1,7 @@
 """Scores + pattern + comparison group -> mask. True where the weight is kept.
 
-Of a group of n weights exactly `floor(n * sparsity)` go, those of lowest score; among equal scores the ones that
-come first, as a stable ascending sort would take them.
+Of a group of n weights exactly `floor(n * sparsity)` are pruned, those of lowest score; among equal scores the ones
+that come first, as a stable ascending sort would take them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ SMALL_GROUP = 16
 
 
 def prune_count(size: int, sparsity: float) -> int:
-    """How many of a group of `size` weights go."""
+    """How many of a group of `size` weights are pruned."""
     return math.floor(size * sparsity)
 
 
 def choose(scores: Tensor, pattern: Pattern, sparsity: float, group: str | None) -> Tensor:
-    """Mask under a pattern: where `unstructured`, `sparsity` of every comparison group goes.
+    """Mask under a pattern: where `unstructured`, `sparsity` of every comparison group is pruned.
 
     Args:
         scores: (out_features, in_features), float32, no NaN.
@@ -48,7 +48,7 @@ def check_divides(pattern: Pattern, name: str, columns: int) -> None:
         )
 
 
-def unstructured_mask(scores: Tensor, sparsity: float, group: str) -> Tensor:
+def unstructured_mask(scores: Tensor, sparsity: float, group: str | None) -> Tensor:
     """Mask under a comparison group.
 
     Args:
@@ -63,11 +63,13 @@ def unstructured_mask(scores: Tensor, sparsity: float, group: str) -> Tensor:
         return keep_highest(scores, prune_count(scores.shape[1], sparsity))
     if group == "input":
         return _keep_highest_of_columns(scores, prune_count(scores.shape[0], sparsity))
-    return keep_highest(scores.reshape(1, -1), prune_count(scores.numel(), sparsity)).view(scores.shape)
+    if group == "layer":
+        return keep_highest(scores.reshape(1, -1), prune_count(scores.numel(), sparsity)).view(scores.shape)
+    raise Refused(f"no comparison group `{group}`: choose output, layer or input")
 
 
 def structured_mask(scores: Tensor, keep: int, among: int) -> Tensor:
-    """N:M mask: of every `among` consecutive inputs of a row the `keep` highest stay.
+    """N:M mask: of every `among` consecutive inputs of a row the `keep` highest are kept.
 
     Args:
         scores: (out_features, in_features), in_features a multiple of `among`, no NaN.
@@ -79,11 +81,11 @@ def structured_mask(scores: Tensor, keep: int, among: int) -> Tensor:
 
 
 def keep_highest(scores: Tensor, prune: int) -> Tensor:
-    """Keep all but the `prune` lowest of every row; of equal scores the earlier ones go.
+    """Keep all but the `prune` lowest of every row; of equal scores the earlier ones are pruned.
 
     Args:
         scores: (groups, size), no NaN.
-        prune: how many of each row go, 0 to size.
+        prune: how many of each row are pruned, 0 to size.
 
     Returns:
         bool, (groups, size).
@@ -95,10 +97,10 @@ def keep_highest(scores: Tensor, prune: int) -> Tensor:
         return torch.zeros_like(scores, dtype=torch.bool)
     if size <= SMALL_GROUP:
         return _rank_by_pairs(scores) >= prune
-    threshold = _smallest(scores, prune)  # (groups, 1): the highest score that goes
+    threshold = _smallest(scores, prune)  # (groups, 1): the highest score that is pruned
     mask = scores > threshold
     # Rows where ties at the threshold take too many; few are tied, so that their places cost little.
-    spare = size - prune - _count(mask, dim=1)  # (groups,): how many more must stay
+    spare = size - prune - _count(mask, dim=1)  # (groups,): how many more are kept
     tied = spare.nonzero().flatten()
     if len(tied):
         row, place = (scores[tied] == threshold[tied]).nonzero(as_tuple=True)  # the later, the further behind
@@ -142,7 +144,7 @@ def _rank_by_pairs(scores: Tensor) -> Tensor:
     ranks = torch.zeros(size, scores.shape[0], dtype=torch.uint8, device=scores.device)
     for later in range(size):
         for earlier in range(later):
-            goes_first = columns[earlier] <= columns[later]
-            ranks[later] += goes_first
-            ranks[earlier] += ~goes_first
+            earlier_first = columns[earlier] <= columns[later]
+            ranks[later] += earlier_first
+            ranks[earlier] += ~earlier_first
     return ranks.t()

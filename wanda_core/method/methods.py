@@ -32,6 +32,11 @@ class Method:
         return self.needs_gram or (self.score is not None and SCORES[self.score].needs_norms)
 
     @property
+    def random(self) -> bool:
+        """Whether the result depends on the recipe's seed."""
+        return self.score is not None and SCORES[self.score].random
+
+    @property
     def needs_gram(self) -> bool:
         """Whether it needs the Gram matrix of a layer's input, not only its column norms."""
         return self.update != NONE or (self.score is not None and SCORES[self.score].needs_gram)

@@ -59,6 +59,8 @@ class Score:
     """It looks at the input norms; else no calibration forward is needed."""
     group: str = "output"
     """The comparison group of its source: `output`, `layer` or `input`."""
+    random: bool = False
+    """It depends on the recipe's seed."""
     needs_gram: bool = False
     """It also takes `X^T X`, float32 (in_features, in_features)."""
 
@@ -67,7 +69,7 @@ SCORES: dict[str, Score] = {
     "magnitude": Score(magnitude, needs_norms=False, group="layer"),
     "wanda": Score(wanda, needs_norms=True),
     "ria": Score(ria, needs_norms=True, group="layer"),
-    "random": Score(random, needs_norms=False),
+    "random": Score(random, needs_norms=False, random=True),
 }
 
 

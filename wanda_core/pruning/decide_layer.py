@@ -88,12 +88,13 @@ class LayerPruner:
             raise Refused(f"the input of {layer.name} holds NaN or infinite values: try {{dtype}} float32")
         if self.method.needs_inputs and statistics.tokens == 0:
             return self._mask(layer, "magnitude", norms, "output", statistics), None, NO_TOKEN
-        mask, update = None, self._update
-        if update is None or not update.chooses:
+        mask = None
+        if self.method.score is not None:
             mask = self._mask(layer, self.method.score, norms, self.recipe.group, statistics)
-        if update is None:
+        if self._update is None:
+            assert mask is not None  # a method without a score has an update that chooses
             return mask, None, ""
-        factor = self._factor_of(layer, update, statistics)
+        factor = self._factor_of(layer, self._update, statistics)
         sparsity, pattern = self.sparsities[layer], self.recipe.parsed_pattern
         values, mask = factor.update(layer.weight, mask, sparsity, pattern)
         return mask, values, factor.note

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hn
 from torch import Tensor
 
 from tests.support import oracle
+from wanda_core.errors import Refused
 from wanda_core.method.masks import keep_highest, structured_mask, unstructured_mask
 from wanda_core.method.scores import SCORES
 
@@ -101,3 +102,9 @@ def test_wide_rows_with_ties_are_cut_where_a_stable_sort_cuts_them() -> None:
     scores = torch.randint(0, 5, (64, 999), generator=torch.Generator().manual_seed(0)).float()
     mask = keep_highest(scores, 400)
     assert np.array_equal(mask.numpy(), oracle.mask(scores.numpy(), 400.5 / 999, "unstructured", "output"))
+
+
+@pytest.mark.parametrize("group", ["row", "", None])
+def test_an_unknown_group_is_refused_and_never_another_one(group: str | None) -> None:
+    with pytest.raises(Refused, match="no comparison group"):
+        unstructured_mask(torch.ones(2, 4), 0.5, group)
