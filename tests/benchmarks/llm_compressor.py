@@ -49,14 +49,22 @@ def table(options: argparse.Namespace) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    from wanda_core import load, perplexity
-    from wanda_core.texts.sources import read_text
-    from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
+    from wanda_core import perplexity
+    from wanda_core.experiments.experiment import Experiment, ExperimentSettings
 
-    model = load(options.folder)
-    ids = encode(read_text(options.text, "evaluation", 10**8).text, model.tokenizer)
-    windows = evaluation_windows(ids, options.windows, options.length)
-    tokens = calibration_windows(ids, options.samples, options.length, 0, windows.numel())
+    experiment = Experiment.prepare(
+        ExperimentSettings(
+            source=options.folder,
+            calibration=options.text,
+            evaluation=options.text,
+            samples=options.samples,
+            length=options.length,
+            windows=options.windows,
+            eval_length=options.length,
+        )
+    )
+    model, tokens, windows = experiment.model, experiment.tokens, experiment.windows
+    assert windows is not None
     print(
         f"{options.folder}, {options.samples} x {options.length} calibration tokens, {options.windows} evaluation "
         f"windows, {torch.get_num_threads()} threads; dense {perplexity(model.network, windows).value:.2f}"

@@ -18,15 +18,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import torch
 from torch import Tensor
 
-from wanda_core import Recipe, load
+from wanda_core import Recipe
 from wanda_core.experiments.compare import compare
+from wanda_core.experiments.experiment import Experiment, ExperimentSettings
 from wanda_core.experiments.points import describe
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.prunable_layers import PrunableModel
 from wanda_core.pruning.conditions import default_micro_batch
 from wanda_core.pruning.prune_model import prune
-from wanda_core.texts.sources import read_text
-from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
 
 METHODS = ("magnitude", "wanda", "ria", "random", "sparsegpt", "wanda+admm")
 SPARSITIES = (0.5, 0.6, 0.7)
@@ -44,10 +43,19 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=16)
     parser.add_argument("--only", choices=["speed", "quality"])
     options = parser.parse_args()
-    model = load(options.source)
-    tokens = encode(read_text(options.text, "evaluation", 10**8).text, model.tokenizer)
-    windows = evaluation_windows(tokens, options.windows, options.length)
-    tokens = calibration_windows(tokens, options.samples, options.length, 0, windows.numel())
+    experiment = Experiment.prepare(
+        ExperimentSettings(
+            source=options.source,
+            calibration=options.text,
+            evaluation=options.text,
+            samples=options.samples,
+            length=options.length,
+            windows=options.windows,
+            eval_length=options.length,
+        )
+    )
+    model, tokens, windows = experiment.model, experiment.tokens, experiment.windows
+    assert windows is not None
     print(
         f"{options.source}, {options.samples} x {options.length} calibration tokens, {options.windows} evaluation "
         f"windows of the same length, {torch.get_num_threads()} threads"

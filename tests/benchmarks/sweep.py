@@ -18,14 +18,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import torch
 
-from wanda_core import load
+from wanda_core.experiments.experiment import Experiment, ExperimentSettings
 from wanda_core.experiments.points import Point, describe
 from wanda_core.experiments.sweep import Axes, sweep
 from wanda_core.method.input_statistics import SAMPLE_ROWS, SAMPLE_ROWS_PER_WINDOW
 from wanda_core.method.methods import METHODS
-from wanda_core.texts.sources import read_text, samples
-from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
 
+GIVEN = ("source", "calibration", "evaluation", "samples", "length", "windows")
 SPARSITIES = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 
@@ -42,12 +41,11 @@ def main() -> None:
     parser.add_argument("--methods", default="magnitude,wanda,ria")
     parser.add_argument("--schedule", default="layer")
     options = parser.parse_args()
-    model = load(options.source)
-    evaluated = read_text(options.evaluation, "evaluation")
-    text = read_text(options.calibration, "calibration")
-    windows = evaluation_windows(encode(evaluated.text, model.tokenizer), options.windows, options.length)
-    after = windows.numel() if text.source == evaluated.source else 0
-    ids = encode(text.text, model.tokenizer)
+    experiment = Experiment.prepare(
+        ExperimentSettings(**{field: getattr(options, field) for field in GIVEN}, eval_length=options.length)
+    )
+    model, windows = experiment.model, experiment.windows
+    assert windows is not None
     axes = Axes(
         tuple(options.methods.split(",")), SPARSITIES, samples=(options.samples,), schedule=options.schedule
     )
@@ -64,7 +62,7 @@ def main() -> None:
         model,
         windows,
         points,
-        lambda c: calibration_windows(ids, c.samples, options.length, c.seed, after),
+        lambda c: experiment.calibration(c.samples, c.text or None, c.seed),
     ):
         label = describe(measured.point.recipe) if measured.point.recipe else "dense"
         print(
@@ -88,7 +86,7 @@ def needed(points: list[Point], windows: int) -> int:
             total += point.calibration.samples
         elif point.recipe.schedule != "dense":
             total += min(point.calibration.samples, SAMPLE_ROWS // SAMPLE_ROWS_PER_WINDOW)
-    return total + sum(samples for calibration in gathered)
+    return total + sum(calibration.samples for calibration in gathered)
 
 
 if __name__ == "__main__":

@@ -24,11 +24,10 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks.measure import PeakMemory, touch
-from wanda_core import LanguageModel, Recipe, load
+from wanda_core import LanguageModel, Recipe
+from wanda_core.experiments.experiment import Experiment, ExperimentSettings
 from wanda_core.pruning.prune_model import prune
 from wanda_core.pruning.result import Pruning
-from wanda_core.texts.sources import read_text
-from wanda_core.texts.windows import calibration_windows, encode
 
 MICRO_BATCHES = (1, 2, 4)
 Result = TypeVar("Result")
@@ -45,9 +44,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peak", action="store_true", help="only measure the memory, in this fresh process")
     options = parser.parse_args()
-    model = load(options.source)
-    ids = encode(read_text(options.text, "calibration").text, model.tokenizer)
-    tokens = calibration_windows(ids, options.samples, options.length, seed=0)
+    experiment = Experiment.prepare(
+        ExperimentSettings(
+            source=options.source, calibration=options.text, samples=options.samples, length=options.length
+        )
+    )
+    model, tokens = experiment.model, experiment.tokens
     if options.peak:
         peak(model, tokens)
         return

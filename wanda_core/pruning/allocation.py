@@ -70,6 +70,7 @@ def shortfall(prunable: PrunableModel, recipe: Recipe) -> str:
     ratios = parse_allocation(recipe.allocation)
     if not ratios:
         return ""
+    assert recipe.sparsity is not None  # a recipe fills it in
     chosen = explicit(prunable, ratios, recipe.sparsity)
     named = {layer.block for layer in prunable.layers if {layer.name, str(layer.block)} & set(ratios)}
     holes = [str(block) for block in range(len(prunable.blocks)) if block not in named]
