@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
+from collections.abc import Sequence
+from html import escape
+from typing import Any
 
 # Before gradio is imported: nothing is asked of other machines unless a visitor asks for a model or text of the Hub.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -11,120 +15,167 @@ if os.environ.get("SPACE_ID"):  # a token of the Space's owner opens nothing to 
     os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
 
 import gradio as gr
-from gradio.themes.utils.fonts import LocalFont
 
 from components.assets import ASSETS
-from components.inside import layout as inside
+from components.cost.layout import Cost
+from components.inside.layout import Inside
 from components.jobs.queue import Worker
-from components.jobs.run_button import leave_by, on_click
 from components.learn import layout as learn
 from components.limits import LIMITS
-from components.page import links
+from components.page import header, links
 from components.page.request_limit import RequestLimit
+from components.page.theme import THEME
+from components.page.view import Page, View
 from components.recipe import layout as recipe
-from components.recipe.request import check_panel
-from components.results import layout as results
-from components.results.job import Measure
-from components.speed import layout as speed
-from components.sweep import layout as sweep
-from components.text import layout as text
+from components.recipe.estimate import estimate
+from components.recipe.layout import Panel
+from components.runs import layout as runs
+from components.speed.layout import Speed
+from components.take_away.layout import TakeAway
+from components.text.layout import Text
+from components.workspace.defaults import DEFAULTS, default_text, offered_sources
+from components.workspace.focus import Focus
 from components.workspace.models import warm_up
+from components.workspace.setup import Setup
+from wanda_core.method.recipe import Recipe
 
-FONT = [LocalFont("Source Sans Pro", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"]
-"""The theme's own, but for the file of its bold letters, which lacks most of them."""
-THEME = gr.themes.Default(primary_hue="blue", font=FONT).set(
-    button_primary_background_fill="*primary_700",
-    button_primary_background_fill_hover="*primary_600",
-    button_primary_background_fill_dark="*primary_700",
-    button_primary_background_fill_hover_dark="*primary_600",
-    body_text_color_subdued="*neutral_600",
-    body_text_color_subdued_dark="*neutral_300",
-    block_info_text_color="*neutral_600",
-    block_info_text_color_dark="*neutral_300",
-)
-"""White on the theme's usual blue, and its grey on white, are too faint to read easily."""
-INTRODUCTION = """
-# Wanda Lab
-How much can be pruned out of this language model, and what does it cost?
-Pruning sets weights to zero. Choose how, press **Run**, and compare.
-"""
+SECRET = "wanda-lab-browser-1"
+"""Not secret: with a key that changes at every start a browser's own values would vanish."""
+TO_VERDICT = """() => {
+    if (window.innerWidth < 800) document.querySelector("#views")?.scrollIntoView({block: "start"});
+}"""
+
+VIEWS: tuple[type[View], ...] = (Cost, Inside, Text, Speed, TakeAway)
+"""The tabs, in their order."""
 
 
-def build(sources: list[str]) -> gr.Blocks:
+def build(sources: Sequence[str]) -> gr.Blocks:
     """The page.
 
     Args:
-        sources: models on offer beside those of the Hub.
+        sources: models on offer beside those of the Hub; the first is chosen.
     """
-    worker = Worker()
-    with gr.Blocks(title="Wanda Lab", fill_width=True, analytics_enabled=False) as demo:
-        gr.Markdown(INTRODUCTION, elem_id="introduction")
-        notice = gr.HTML(visible=False, elem_id="notice")
-        with gr.Row(elem_id="columns"):
-            with gr.Column(scale=2, min_width=300, elem_id="recipe"):
-                panel = recipe.build(sources)
-            with gr.Column(scale=5, min_width=320, elem_id="views"), gr.Tabs(elem_id="tabs") as tabs:
-                with gr.Tab("Results", id="results"):
-                    view = results.build()
-                with gr.Tab("How far?", id="far"):
-                    far_view = sweep.build()
-                with gr.Tab("Inside", id="inside") as inside_tab:
-                    inside_view = inside.build()
-                with gr.Tab("Text", id="text"):
-                    text_view = text.build()
-                with gr.Tab("Speed and export", id="speed"):
-                    speed_view = speed.build()
-        on_click(
-            worker,
-            run=panel.run,
-            stop=panel.stop,
-            status_line=panel.status_line,
-            inputs=panel.inputs,
-            outputs=view.all(),
-            make_job=lambda source, *values: Measure(*check_panel(source, sources, *values)),
-            update=results.update,
-            api_name="run",
-        )
-        sweep.connect(worker, far_view, panel.inputs, sources)
-        inside.connect(worker, inside_view, panel, sources, inside_tab)
-        text.connect(worker, text_view, panel.inputs, sources)
-        speed.connect(worker, speed_view, panel.inputs, sources)
-        links.connect(
-            demo,
-            tabs,
-            notice,
-            [
-                *recipe.panel_settings(panel.inputs),
-                *sweep.far_settings(far_view.inputs),
-                *text.text_settings(text_view.inputs),
-            ],
-            sources,
-        )
-        demo.unload(leave_by(worker))
-    with demo.route("Learn", "/learn"):
-        learn.build()
+    with gr.Blocks(
+        title="Wanda Lab", fill_width=True, analytics_enabled=False, delete_cache=(600, LIMITS.upload_seconds)
+    ) as demo:
+        _lab(demo, [view() for view in VIEWS], sources)
+    with demo.route("Learn", "/learn", show_in_navbar=False) as lesson:
+        header.build("learn")
+        learn.build(lesson)
+    with demo.route("Runs", "/runs", show_in_navbar=False) as kept:
+        header.build("runs")
+        runs.build(kept)
     return demo.queue(max_size=4 * LIMITS.waiting)
 
 
-def main() -> None:
+def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None:
+    """The Lab: the panel on the left, the views on the right, wired to what they share.
+
+    Args:
+        views: the tabs, in their order; the first is measured by the panel's Run.
+        sources: models on offer beside those of the Hub; the first is chosen.
+    """
+    header.build("lab")
+    visitor = gr.BrowserState(None, storage_key="wanda-lab-visitor", secret=SECRET)
+    focus = gr.State(_first_focus(sources[0]))
+    notice = gr.HTML(visible=False, elem_id="notice")
+    with gr.Row(elem_id="columns"):
+        with gr.Column(scale=2, min_width=300, elem_id="panel"):
+            panel = recipe.build(sources)
+        with gr.Column(scale=5, min_width=320, elem_id="views"):
+            chip = gr.HTML(_chip(_first_focus(sources[0])), elem_id="focus-chip")
+            with gr.Tabs(elem_id="tabs") as tabs:
+                laid_out = []
+                for view in views:
+                    with gr.Tab(view.title, id=view.key) as tab:
+                        view.build(sources)
+                    laid_out.append((view, tab))
+    page = Page(
+        demo=demo,
+        worker=Worker(),
+        sources=sources,
+        visitor=visitor,
+        panel=panel.form,
+        panel_run=panel.run,
+        focus=focus,
+        tabs=tabs,
+        titles={view.key: view.title for view in views},
+    )
+    demo.load(_visitor, visitor, visitor, api_visibility="private", show_progress="hidden")
+    focus.change(_chip, focus, chip, queue=False, api_visibility="private", show_progress="hidden")
+    for view, tab in laid_out:
+        view.connect(page, tab)
+    _estimate(panel, demo, sources)
+    panel.run.run.click(None, None, None, js=TO_VERDICT, queue=False)
+    controls = dict(panel.form.controls)
+    for view in views:
+        controls |= view.form.controls
+    links.connect(demo, tabs, notice, controls, [view.key for view in views], sources)
+
+
+def _first_focus(source: str) -> Focus:
+    """What is in focus before anything was clicked: half of the weights pruned by Wanda."""
+    text = default_text(source)
+    windows = {key: DEFAULTS[key] for key in ("samples", "length", "windows")}
+    return Focus(Setup(source, text, text, **windows), Recipe(method="wanda", sparsity=0.5))
+
+
+def _visitor(known: str | None) -> Any:
+    """A random id, made once for each browser: the key to its own jobs."""
+    return gr.skip() if known else secrets.token_urlsafe(24)
+
+
+def _chip(focus: Focus) -> str:
+    said = f"<b>{escape(focus.label)}</b>"
+    return f'<p class="chip">In focus: {said} <span>Click a point or a row in Cost to look at another.</span></p>'
+
+
+def _estimate(panel: Panel, demo: gr.Blocks, sources: Sequence[str]) -> None:
+    """Say what a run will take whenever a control was changed."""
+    names = list(panel.form.components)
+    controls = list(panel.form.components.values())
+
+    def said(*values: Any) -> list[str]:
+        return list(estimate(dict(zip(names, values, strict=True)), sources))
+
+    gr.on(
+        [demo.load, *(control.change for control in controls)],
+        said,
+        controls,
+        [panel.estimate, panel.model_note],
+        preprocess=False,
+        trigger_mode="always_last",
+        concurrency_limit=4,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "models", nargs="*", metavar="MODEL", help="folders or .gguf files to offer beside `pocket`"
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="folders or .gguf files to offer beside the built-in models",
     )
-    parser.add_argument("--port", type=int)
-    options = parser.parse_args()
-    demo = build(["pocket", *options.models])
+    parser.add_argument("--port", type=int, help="of the server (default: the first free one from 7860)")
+    options = parser.parse_args(arguments)
+    sources = offered_sources(options.models)
+    demo = build(sources)
     demo.launch(
         server_port=options.port,
         prevent_thread_lock=True,
         theme=THEME,
         css_paths=ASSETS / "style.css",
+        head=header.HEAD,
         footer_links=["api"],
         ssr_mode=False,
         max_file_size=LIMITS.request_bytes,
+        state_session_capacity=LIMITS.sessions,
         app_kwargs={"middleware": [RequestLimit.sized(LIMITS.request_bytes)]},
     )
-    warm_up()
+    warm_up(sources[0])
     demo.block_thread()
 
 

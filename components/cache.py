@@ -1,17 +1,20 @@
-"""What is kept between requests: bounded in bytes, oldest use out first, forgotten after a time."""
+"""What is kept between requests: a byte-bounded LRU cache with an idle timeout, shared by all that keep results."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
+
+from components.limits import LIMITS
 
 Value = TypeVar("Value")
 
 
-class Store(Generic[Value]):
+class Store:
     """A cache that several threads may use.
 
     Args:
@@ -25,40 +28,75 @@ class Store(Generic[Value]):
         self._seconds = seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, tuple[Value, int, float]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[object, int, float]] = OrderedDict()
+        self._bytes = 0
+        # A job's process on ZeroGPU may be forked while another thread holds the lock: nobody there would release it.
+        os.register_at_fork(after_in_child=self._renew_lock)
 
-    @property
-    def bytes(self) -> int:
-        with self._lock:
-            return sum(size for _, size, _ in self._kept.values())
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
-    def keys(self) -> list[Hashable]:
+    def all_keys(self) -> list[Hashable]:
         with self._lock:
             return list(self._kept)
 
-    def get(self, key: Hashable) -> Value | None:
+    def get(self, key: Hashable) -> object | None:
         with self._lock:
             self._expire()
             if key not in self._kept:
                 return None
-            value, size, _ = self._kept.pop(key)
+            value, size, _ = self._kept[key]
             self._kept[key] = (value, size, self._clock())
+            self._kept.move_to_end(key)
             return value
 
-    def put(self, key: Hashable, value: Value, size: int) -> None:
+    def put(self, key: Hashable, value: object, size: int) -> None:
         with self._lock:
-            self._kept.pop(key, None)
+            self._drop(key)
             self._expire()
             if size > self._cap:
                 return
             self._kept[key] = (value, size, self._clock())
-            while sum(size for _, size, _ in self._kept.values()) > self._cap:
-                self._kept.popitem(last=False)
+            self._bytes += size
+            while self._bytes > self._cap:
+                self._drop(next(iter(self._kept)))
+
+    def drop(self, key: Hashable) -> None:
+        with self._lock:
+            self._drop(key)
+
+    def _drop(self, key: Hashable) -> None:
+        if key in self._kept:
+            self._bytes -= self._kept.pop(key)[1]
 
     def _expire(self) -> None:
-        """Drop from the front, where the least recently used are."""
-        while self._kept:
-            key, (_, _, used) = next(iter(self._kept.items()))
-            if self._clock() - used <= self._seconds:
-                return
-            del self._kept[key]
+        oldest = self._clock() - self._seconds
+        for key in [key for key, (_, _, used) in self._kept.items() if used < oldest]:
+            self._drop(key)
+
+
+class Shelf(Generic[Value]):
+    """The part of a store that holds one kind of value, under keys of its own."""
+
+    def __init__(self, name: str, store: Store | None = None) -> None:
+        self._name = name
+        self._store = store if store is not None else RESULTS
+
+    def get(self, key: Hashable) -> Value | None:
+        return cast("Value | None", self._store.get((self._name, key)))
+
+    def put(self, key: Hashable, value: Value, size: int) -> None:
+        """Keep a value of `size` bytes, in place of the key's earlier one."""
+        self._store.put((self._name, key), value, size)
+
+    def drop(self, key: Hashable) -> None:
+        self._store.drop((self._name, key))
+
+    def keys(self) -> list[Any]:
+        """The keys of this shelf."""
+        found = self._store.all_keys()
+        return [key[1] for key in found if isinstance(key, tuple) and key[0] == self._name]
+
+
+RESULTS = Store(LIMITS.result_bytes, LIMITS.result_seconds)
+"""Everything that was computed: one cap for all of it together."""

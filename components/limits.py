@@ -24,6 +24,10 @@ class Limits:
     """Time of one run, from its turn in the queue."""
     waiting: int
     """Runs that may wait in the queue."""
+    waiting_each: int
+    """Of these, runs of one visitor."""
+    unwatched_seconds: float | None
+    """How long a run goes on that no page follows; None: to its end."""
     shared_bytes: int
     """Loaded models that are kept, together."""
     result_bytes: int
@@ -32,6 +36,10 @@ class Limits:
     """How long an unused result is kept."""
     request_bytes: int
     """Size of a request's body."""
+    upload_seconds: int
+    """How long an uploaded file is kept."""
+    sessions: int
+    """Visits whose state is kept."""
     export_bytes: int
     """Weights of a model that may be exported from the page."""
     exports_bytes: int
@@ -51,10 +59,14 @@ LIMITS = (
         text_characters=500_000,
         seconds=600,
         waiting=30,
+        waiting_each=2,
+        unwatched_seconds=60,
         shared_bytes=8_000_000_000,
         result_bytes=500_000_000,
         result_seconds=3600,
         request_bytes=4_000_000,
+        upload_seconds=3600,
+        sessions=300,
         export_bytes=1_500_000_000,
         exports_bytes=6_000_000_000,
         hub_bytes=20_000_000_000,
@@ -68,10 +80,14 @@ LIMITS = (
         text_characters=5_000_000,
         seconds=24 * 3600,
         waiting=100,
+        waiting_each=20,
+        unwatched_seconds=None,
         shared_bytes=100_000_000_000,
         result_bytes=2_000_000_000,
         result_seconds=24 * 3600,
         request_bytes=32_000_000,
+        upload_seconds=24 * 3600,
+        sessions=1000,
         export_bytes=1_000_000_000_000,
         exports_bytes=100_000_000_000,
         hub_bytes=None,

@@ -28,8 +28,6 @@ class Failure:
 
 Event = Progress | Failure | Any
 """Anything else is what the job has found so far, whole: the last one counts."""
-
-
 Put = Callable[[Event], None]
 
 

@@ -1,10 +1,10 @@
-"""One thing at a time: the queue of runs. Visitors who ask for the same run share it."""
+"""One thing at a time: the queue of jobs. Visitors who ask for the same job share it, and find it again."""
 
 from __future__ import annotations
 
 import contextvars
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
@@ -15,21 +15,39 @@ from components.jobs.runner import carry_out
 from components.limits import LIMITS
 from wanda_core.errors import Refused
 
+MOST_REMEMBERED = 200
+"""Owners whose last tasks are remembered, so that a reloaded page finds them."""
+
 
 @dataclass(eq=False)
 class Task:
-    """A run that is waiting, going on or over. Read by the page, written by the worker alone."""
+    """A job that is waiting, running or over. Read by the page, written by the worker alone."""
 
     job: Job
     context: contextvars.Context
     """Of the visitor's request: ZeroGPU books the time on it."""
-    visitors: set[str] = field(default_factory=set)
+    owners: set[str] = field(default_factory=set)
+    watchers: int = 0
+    """Open pages that follow it."""
+    left_at: float = field(default_factory=monotonic)
+    """When the last page stopped following it."""
     progress: Progress | None = None
     outcome: Any = None
     """What the job has found so far."""
     failure: str | None = None
     started: float | None = None
-    over: bool = False
+    ended: float | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.ended is not None
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody owns it and, on a Space, follows it or did so a moment ago."""
+        patient = LIMITS.unwatched_seconds
+        watched = self.watchers > 0 or patient is None or monotonic() - self.left_at < patient
+        return bool(self.owners) and watched
 
     def seconds_left(self) -> float | None:
         """A rough guess from the share that is done; None while there is too little to go on."""
@@ -44,6 +62,7 @@ class Worker:
 
     Args:
         work: turns a job into events; closed to stop it.
+        waiting: tasks that may wait.
     """
 
     def __init__(
@@ -53,50 +72,90 @@ class Worker:
         self._most = waiting
         self._queue: deque[Task] = deque()
         self._current: Task | None = None
+        self._last: OrderedDict[str, dict[str, Task]] = OrderedDict()
+        """By owner, the last task of each view."""
         self._change = threading.Condition()
         threading.Thread(target=self._run, name="worker", daemon=True).start()
 
-    def join(self, visitor: str, job: Job) -> Task:
-        """Ask for a run on a visitor's behalf; any earlier run of theirs is left.
+    def join(self, owner: str, view: str, job: Job, *, instead: bool = False) -> Task:
+        """Ask for a job on an owner's behalf; their earlier job of that view is left.
+
+        Args:
+            view: key of the view that asks.
+            instead: leave the owner's jobs of other views, too; else this one waits for its turn.
 
         Raises:
-            Refused: too many runs wait already.
+            Refused: too many jobs wait already, of this owner or of all.
         """
         with self._change:
-            self._leave(visitor)
+            self._purge()
+            self._leave(owner, None if instead else view)
+            waiting = [task for task in self._queue if owner in task.owners]
             same = [
-                task for task in (*self._queue, self._current) if task and task.job == job and task.visitors
+                task for task in (self._current, *self._queue) if task and task.job == job and task.wanted
             ]
-            if same:
+            if same and not same[0].over:
                 task = same[0]
+            elif len(waiting) >= LIMITS.waiting_each:
+                raise Refused(f"{len(waiting)} of your runs are waiting already: wait for one, or stop it")
             elif len(self._queue) >= self._most:
                 raise Refused(f"{self._most} runs are waiting already: try again in a few minutes")
             else:
                 task = Task(job, contextvars.copy_context())
                 self._queue.append(task)
-            task.visitors.add(visitor)
+            task.owners.add(owner)
+            self._last.setdefault(owner, {})[view] = task
+            self._last.move_to_end(owner)
+            while len(self._last) > MOST_REMEMBERED:
+                self._last.popitem(last=False)
             self._change.notify_all()
             return task
 
-    def leave(self, visitor: str | None, task: Task | None = None) -> None:
-        """The visitor no longer wants this run, or any; one that nobody wants any more is stopped."""
+    def last(self, owner: str, view: str) -> Task | None:
+        """The owner's last task of a view, over or not."""
         with self._change:
-            if visitor and task is not None:  # a later job of theirs goes on
-                task.visitors.discard(visitor)
-                self._queue = deque(each for each in self._queue if each.visitors)
-            elif visitor:
-                self._leave(visitor)
+            return self._last.get(owner, {}).get(view)
+
+    def busy(self, owner: str, besides: str) -> str | None:
+        """The view, other than `besides`, in which a task of the owner waits or runs."""
+        with self._change:
+            for view, task in self._last.get(owner, {}).items():
+                if view != besides and owner in task.owners and not task.over:
+                    return view
+        return None
+
+    def leave(self, owner: str, view: str | None = None) -> None:
+        """The owner no longer wants a view's task, or any; one that nobody wants is stopped."""
+        with self._change:
+            self._leave(owner, view)
+            self._purge()
+
+    def watch(self, task: Task) -> None:
+        with self._change:
+            task.watchers += 1
+
+    def unwatch(self, task: Task) -> None:
+        with self._change:
+            task.watchers -= 1
+            task.left_at = monotonic()
 
     def place(self, task: Task) -> int:
-        """How many runs come before this one."""
+        """How many tasks come before this one."""
         with self._change:
+            self._purge()
             return self._queue.index(task) + (self._current is not None) if task in self._queue else 0
 
-    def _leave(self, visitor: str) -> None:
-        for task in (*self._queue, self._current):
-            if task is not None:
-                task.visitors.discard(visitor)
-        self._queue = deque(task for task in self._queue if task.visitors)
+    def _leave(self, owner: str, view: str | None) -> None:
+        for key, task in self._last.get(owner, {}).items():
+            if view is None or key == view:
+                task.owners.discard(owner)
+
+    def _purge(self) -> None:
+        kept = deque(task for task in self._queue if task.wanted)
+        for task in self._queue:
+            if task not in kept:
+                task.ended = monotonic()
+        self._queue = kept
 
     def _run(self) -> None:
         while True:
@@ -105,14 +164,14 @@ class Worker:
                 self._change.wait_for(lambda: self._queue)
                 task = self._current = self._queue.popleft()
             task.context.run(self._carry_out, task)
-            task.over = True
+            task.ended = monotonic()
 
     def _carry_out(self, task: Task) -> None:
         task.started = monotonic()
         events = self._work(task.job)
         try:
             for event in events:
-                if not task.visitors:
+                if not task.wanted:
                     break
                 if isinstance(event, Progress):
                     task.progress = event
@@ -123,4 +182,4 @@ class Worker:
         except Exception as error:  # a GPU that was not granted or taken away; the queue goes on
             task.failure = f"the run broke off: {str(error)[:200] or type(error).__name__}"
         finally:
-            events.close()
+            events.close()  # type: ignore[attr-defined]

@@ -1,17 +1,19 @@
-"""From a click to the result: what the page shows while a job waits, works, ends or fails."""
+"""From a click to the result: what the page shows while a job waits, runs, ends or fails, also after a reload."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 import gradio as gr
 
+from components.display import status_line
 from components.display.number_format import duration
-from components.display.status_line import failed, ready, waiting, working
 from components.jobs.job import Job
 from components.jobs.queue import Task, Worker
 from components.jobs.runner import import_engine
@@ -19,88 +21,163 @@ from wanda_core.errors import Refused
 
 REFRESH = 0.2
 """Seconds between two looks at a running task."""
+VISITOR = re.compile(r"[A-Za-z0-9_-]{20,64}")
+"""An id that the page made: random, kept by the browser, the key to its own jobs."""
+
+Values = dict[str, Any]
+"""What controls hold, by their names."""
 
 
-def on_click(
+@dataclass
+class RunButton:
+    """Run, Stop, and what is said beside them."""
+
+    view: str
+    """Key of the view that it belongs to."""
+    run: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+    ask: gr.Row
+    after: gr.Button
+    instead: gr.Button
+
+
+def lay_out(view: str, label: str, ready: str, *, run_id: str, status_id: str) -> RunButton:
+    """Buttons and status line; `ready` is said before anything was asked."""
+    with gr.Row(elem_classes="run-row"):
+        run = gr.Button(label, variant="primary", min_width=100, elem_id=run_id)
+        stop = gr.Button("Stop", interactive=False, min_width=80, elem_id=f"{run_id}-stop")
+    with gr.Row(visible=False, elem_classes="run-row") as ask:
+        after = gr.Button("After it", size="sm", min_width=80, elem_id=f"{run_id}-after")
+        instead = gr.Button("Instead of it", size="sm", min_width=80, elem_id=f"{run_id}-instead")
+    status = gr.HTML(status_line.ready(ready), elem_id=status_id)
+    return RunButton(view, run, stop, status, ask, after, instead)
+
+
+def connect(
     worker: Worker,
+    button: RunButton,
+    page: gr.Blocks,
+    visitor: gr.BrowserState,
     *,
-    run: gr.Button,
-    stop: gr.Button,
-    status_line: gr.HTML,
-    inputs: Sequence[gr.components.Component],
+    inputs: Mapping[str, gr.components.Component],
     outputs: Sequence[gr.components.Component],
-    make_job: Callable[..., Job],
-    update: Callable[[Any], list[Any]],
-    api_name: str,
+    make_job: Callable[[Values], Job],
+    update: Callable[[Any, Values], list[Any]],
+    titles: Mapping[str, str],
 ) -> None:
-    """Let `run` start a job and `stop` end it; the visitor's earlier job, in whichever view, is left.
+    """Let Run start a job and Stop end it, and show on a reloaded page what it had started.
 
     Args:
-        make_job: called with the values of `inputs`; checks them all, `Refused` where one is wrong.
-        update: values for `outputs` from what the job has found so far.
+        inputs: controls by name; `make_job` gets their values by these names, and refuses what is wrong.
+        update: values for `outputs` from what the job has found so far, and the inputs' values (empty after a reload).
+            Runs in a thread; must not change anything.
+        titles: what each view is called, by its key.
     """
-    idle = [gr.update(interactive=True), gr.update(interactive=False)]
-    busy = [gr.update(interactive=False), gr.update(interactive=True)]
     keep = [gr.skip()] * len(outputs)
 
-    async def follow(request: gr.Request, *values: Any) -> AsyncIterator[list[Any]]:
-        visitor = request.session_hash or secrets.token_urlsafe()
+    async def start(values: Values, owner: str, mode: str) -> AsyncIterator[list[Any]]:
         await asyncio.to_thread(import_engine)  # seconds, soon after the start
         try:
-            task = worker.join(visitor, make_job(*values))
+            job = await asyncio.to_thread(make_job, values)
+            other = worker.busy(owner, button.view) if mode == "ask" else None
+            if other is not None:
+                said = f"{titles.get(other, other)} is still running for you. Start this after it, or instead of it?"
+                yield [status_line.ready(said), *_idle(), gr.update(visible=True), *keep]
+                return
+            task = worker.join(owner, button.view, job, instead=mode == "instead")
         except Refused as error:
-            yield [failed(error), *idle, *keep]
+            yield [status_line.failed(error), *_idle(), gr.update(visible=False), *keep]
             return
+        async for shown in follow(task, owner, values):
+            yield shown
+
+    async def follow(task: Task, owner: str, values: Values) -> AsyncIterator[list[Any]]:
+        worker.watch(task)
         try:
-            shown = None
-            while not task.over and visitor in task.visitors:
-                outcome = task.outcome
+            said, shown = None, None
+            hide: Any = gr.update(visible=False)
+            buttons: list[Any] = _busy()
+            while not task.over and owner in task.owners:
+                outcome, now = task.outcome, _status(task, worker)
                 fresh = outcome is not None and outcome is not shown
-                yield [_status(task, worker), *busy, *(update(outcome) if fresh else keep)]
-                shown = outcome
+                if fresh or now != said:  # what is unchanged is not sent again
+                    drawn = await asyncio.to_thread(update, outcome, values) if fresh else keep
+                    yield [now if now != said else gr.skip(), *buttons, hide, *drawn]
+                    said, shown, hide, buttons = now, outcome, gr.skip(), [gr.skip(), gr.skip()]
                 await asyncio.sleep(REFRESH)
             # Whole once more: who calls without a page gets the last message alone.
-            last = update(task.outcome) if task.outcome is not None else keep
-            yield [_ending(task, visitor), *idle, *last]
+            outcome = task.outcome
+            last = await asyncio.to_thread(update, outcome, values) if outcome is not None else keep
+            yield [_ending(task, owner), *_idle(), gr.update(visible=False), *last]
         finally:
-            worker.leave(visitor, task)
+            worker.unwatch(task)
 
-    run.click(
-        follow,
-        list(inputs),
-        [status_line, run, stop, *outputs],
-        api_name=api_name,
-        concurrency_limit=None,
-        show_progress="hidden",
-        preprocess=False,  # `make_job` checks what was sent, and says what is wrong with it
-    )
-    stop.click(leave_by(worker), queue=False, api_visibility="private")
+    def handler(mode: str) -> Callable[..., AsyncIterator[list[Any]]]:
+        async def handle(request: gr.Request, *values: Any) -> AsyncIterator[list[Any]]:
+            owner = owner_of(values[0], request)
+            async for shown in start(dict(zip(inputs, values[1:], strict=True)), owner, mode):
+                yield shown
+
+        return handle
+
+    shown = [button.status, button.run, button.stop, button.ask, *outputs]
+    given = [visitor, *inputs.values()]
+    common: dict[str, Any] = {
+        "api_visibility": "private",
+        "concurrency_limit": None,
+        "show_progress": "hidden",
+    }
+    for control, mode in ((button.run, "ask"), (button.after, "after"), (button.instead, "instead")):
+        # Unprocessed: `make_job` checks what was sent, and says what is wrong with it.
+        control.click(handler(mode), given, shown, preprocess=False, **common)
+
+    async def reattach(visitor: str | None, request: gr.Request) -> AsyncIterator[list[Any]]:
+        owner = owner_of(visitor, request)
+        task = worker.last(owner, button.view)
+        if task is None:
+            yield [gr.skip(), gr.skip(), gr.skip(), gr.skip(), *keep]
+            return
+        async for values in follow(task, owner, {}):
+            yield values
+
+    page.load(reattach, visitor, shown, **common)
+
+    def leave(visitor: str | None, request: gr.Request) -> None:
+        worker.leave(owner_of(visitor, request), button.view)
+
+    button.stop.click(leave, visitor, queue=False, api_visibility="private")
 
 
-def leave_by(worker: Worker) -> Callable[[gr.Request], None]:
-    """A handler that gives up whatever the visitor asked for."""
+def owner_of(visitor: object, request: gr.Request) -> str:
+    """Whose jobs these are: the browser's own id; without one, the session's."""
+    if isinstance(visitor, str) and VISITOR.fullmatch(visitor):
+        return visitor
+    return request.session_hash or secrets.token_urlsafe()
 
-    def leave(request: gr.Request) -> None:
-        worker.leave(request.session_hash)
 
-    return leave
+def _idle() -> list[Any]:
+    return [gr.update(interactive=True), gr.update(interactive=False)]
+
+
+def _busy() -> list[Any]:
+    return [gr.update(interactive=False), gr.update(interactive=True)]
 
 
 def _status(task: Task, worker: Worker) -> str:
     place = worker.place(task)
     if place:
-        return waiting(place)
+        return status_line.waiting(place)
     if task.progress is None:
-        return working("Starting", 0.0, "")
+        return status_line.working("Starting", 0.0, "")
     left = task.seconds_left()
-    return working(
-        task.progress.doing, task.progress.share, f"about {duration(left)} left" if left is not None else ""
-    )
+    said = f"about {duration(left)} left" if left is not None else ""
+    return status_line.working(task.progress.doing, task.progress.share, said)
 
 
-def _ending(task: Task, visitor: str) -> str:
-    if visitor not in task.visitors:
-        return ready("Stopped. What was measured before is kept.")
-    if task.failure:
-        return failed(task.failure)
-    return ready(f"Done in {duration(monotonic() - task.started)}.")
+def _ending(task: Task, owner: str) -> str:
+    if task.failure is not None:
+        return status_line.failed(task.failure)
+    if owner not in task.owners or task.started is None:
+        return status_line.ready("Stopped. What was measured before is kept.")
+    return status_line.ready(f"Done in {duration((task.ended or monotonic()) - task.started)}.")

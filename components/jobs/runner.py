@@ -73,7 +73,7 @@ def carry_out(job: Job) -> Iterator[Event]:
             if not is_out_of_memory(error):
                 events.put(Failure(f"internal error ({type(error).__name__}): please report it"))
                 raise
-            events.put(Failure("out of memory: take a smaller model, fewer windows or a smaller window"))
+            events.put(Failure("out of memory: choose a smaller model, fewer windows or a smaller window"))
         finally:
             from wanda_core.machine import give_back
 

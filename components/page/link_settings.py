@@ -1,25 +1,13 @@
-"""One setting of a link: its name, its component, and what its words may say."""
+"""What the words of a link mean, setting by setting: each is read by itself, and refused by itself."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import gradio as gr
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting: its name in the address, its component, and what its words there mean."""
-
-    key: str
-    component: gr.components.Component
-    parse: Callable[[str], Any]
-    """Raises `ValueError` where the words are none of it."""
 
 
 def parts(words: str) -> list[str]:
+    """The parts of a list with commas."""
     return [part.strip() for part in words.split(",") if part.strip()]
 
 
@@ -36,6 +24,15 @@ def some_of(choices: Sequence[str]) -> Callable[[str], list[str]]:
     return lambda words: [one_of(choices)(part) for part in parts(words)]
 
 
+def matching(form: str | re.Pattern[str]) -> Callable[[str], str]:
+    def parse(words: str) -> str:
+        if not re.fullmatch(form, words) or ".." in words:
+            raise ValueError
+        return words
+
+    return parse
+
+
 def number(least: float, most: float) -> Callable[[str], float]:
     def parse(words: str) -> float:
         value = float(words)
@@ -48,13 +45,18 @@ def number(least: float, most: float) -> Callable[[str], float]:
 
 def whole(least: int, most: int) -> Callable[[str], int]:
     def parse(words: str) -> int:
-        value = int(words)
-        if not least <= value <= most:
+        if not (words.isascii() and words.isdigit()):
             raise ValueError
-        return value
+        return int(number(least, most)(words))
 
     return parse
 
 
-def numbers(words: str) -> str:
+def number_list(words: str) -> str:
+    """Whole numbers with commas, such as `0, 1, 2`."""
     return ", ".join(str(whole(0, 2**31 - 1)(part)) for part in parts(words))
+
+
+def truth(words: str) -> bool:
+    """`on` or `off`."""
+    return one_of(("off", "on"))(words) == "on"

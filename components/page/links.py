@@ -1,89 +1,103 @@
-"""Links that last: the settings in the address, so that it opens the same page tomorrow, on another server.
+"""Links that last: what differs from the default is in the address, so that it opens the same page tomorrow.
 
-What a visitor types as text (own text, prompts) and folders of this machine are never in it.
+What a visitor types as text (own text, prompts) and files and folders of this machine are never in it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
-from components.display.status_line import failed, ready
-from components.page.link_settings import Setting, one_of
+from components.display.status_line import ready
+from components.page.form import Control
 
 LONGEST = 2000
 """Characters of a link's settings."""
 
+WRITE = """(...values) => {
+    const [keys, defaults, local] = SETTINGS;
+    const query = new URLSearchParams(window.location.search);
+    keys.forEach((key, i) => {
+        let value = values[i];
+        if (value === true) value = "on";
+        if (value === false) value = "off";
+        const words = Array.isArray(value) ? value.join(",") : String(value ?? "");
+        if (words === "" || words === defaults[i] || local.includes(words)) query.delete(key);
+        else query.set(key, words);
+    });
+    const said = query.toString();
+    history.replaceState(null, "", said ? "?" + said : window.location.pathname);
+}"""
+"""Keeps the address up to date."""
 
-PERCENT = tuple(str(percent) for percent in range(10, 100, 10))
-
-
-TABS = ("results", "far", "inside", "text", "speed")
+SHOW = """() => {
+    const query = new URLSearchParams(window.location.search);
+    if (KEY === FIRST) query.delete("view"); else query.set("view", KEY);
+    const said = query.toString();
+    if (window.wandaLabOpened) history.replaceState(null, "", said ? "?" + said : window.location.pathname);
+    window.wandaLabOpened = true;
+}"""
 
 
 def connect(
-    demo: gr.Blocks, tabs: gr.Tabs, notice: gr.HTML, settings: Sequence[Setting], sources: Sequence[str]
+    demo: gr.Blocks,
+    tabs: gr.Tabs,
+    notice: gr.HTML,
+    controls: Mapping[str, Control],
+    views: Sequence[str],
+    sources: Sequence[str],
 ) -> None:
     """Restore the settings of an opened link, and keep the address up to date.
 
     Args:
-        sources: models on offer; but for `pocket` they are folders and files of this machine.
+        controls: of the panel and all views, by name.
+        views: keys of the tabs, the first one's first.
+        sources: models on offer; those that are files or folders of this machine are kept out of links.
     """
-    outputs = [notice, *(setting.component for setting in settings)]
+    linked = {name: control for name, control in controls.items() if control.parse is not None}
+    components = [control.component for control in linked.values()]
+    outputs = [notice, *components]
 
     def restore(request: gr.Request) -> list[Any]:
-        asked = dict(request.query_params)
-        own = {"tab", *(setting.key for setting in settings)} & set(asked)
-        default = [gr.skip()] * len(outputs)
-        if not own:
-            return default
-        try:
-            if sum(len(asked[key]) for key in own) > LONGEST:
-                raise ValueError
-            one_of(TABS)(asked.get("tab", TABS[0]))
-            values = [s.parse(asked[s.key]) if s.key in asked else None for s in settings]
-        except ValueError:
-            said = "this link does not hold settings of this page: it opened with the usual ones"
-            return [gr.update(value=failed(said), visible=True), *default[1:]]
-        return [
-            gr.update(value=ready("The settings are those of the link. Press Run to measure."), visible=True),
-            *(gr.skip() if value is None else gr.update(value=value) for value in values),
-        ]
+        asked = {key: words for key, words in dict(request.query_params).items() if key in linked}
+        values, ignored = [], []
+        for name, control in linked.items():
+            words = asked.get(name)
+            try:
+                if words is not None and (len(words) > LONGEST or control.parse is None):
+                    raise ValueError
+                values.append(gr.skip() if words is None else gr.update(value=control.parse(words)))  # type: ignore[misc]
+            except ValueError:
+                values.append(gr.skip())
+                ignored.append(f"{name}={words[:40]}")  # type: ignore[index]
+        if ignored:
+            said = f"Some of this link's settings were ignored: {', '.join(ignored)}."
+            return [gr.update(value=ready(said), visible=True), *values]
+        return [gr.skip(), *values]
 
-    def open_tab(request: gr.Request) -> Any:
-        tab = request.query_params.get("tab")
-        return gr.Tabs(selected=tab) if tab in TABS else gr.skip()
+    def open_view(request: gr.Request) -> Any:
+        view = request.query_params.get("view")
+        return gr.Tabs(selected=view) if view in views else gr.skip()
 
-    hidden = {"api_visibility": "private", "show_progress": "hidden"}
+    hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     # The tab after the rest: what is chosen before the page is there is forgotten.
-    demo.load(restore, None, outputs, **hidden).then(open_tab, None, tabs, **hidden)
-    here = json.dumps([source for source in sources if source != "pocket"])
-    keys = json.dumps([setting.key for setting in settings])
-    write = f"""(...values) => {{
-        const query = new URLSearchParams(window.location.search);
-        {keys}.forEach((key, i) => {{
-            const value = values[i];
-            const local = key === "model" && {here}.includes(value);
-            const empty = value === null || value === undefined || value === "" || value.length === 0;
-            if (empty || local || value === "own" || (Array.isArray(value) && value.includes("own")))
-                query.delete(key);
-            else query.set(key, String(value));
-        }});
-        history.replaceState(null, "", "?" + query);
-    }}"""
-    components = [setting.component for setting in settings]
-    gr.on([c.input for c in components], None, components, None, js=write, queue=False)
-    # The first tab is selected as the page opens, before the link's own is.
-    show = """(tab) => {
-        const first = !window.wandaLabTab;
-        window.wandaLabTab = tab;
-        if (first && tab === "results") return;
-        const query = new URLSearchParams(window.location.search);
-        query.set("tab", tab);
-        history.replaceState(null, "", "?" + query);
-    }"""
+    demo.load(restore, None, outputs, **hidden).then(open_view, None, tabs, **hidden)
+    local = [source for source in sources if "/" in source or source.endswith(".gguf")]
+    defaults = [_words(component.value) for component in components]
+    write = WRITE.replace("SETTINGS", json.dumps([list(linked), defaults, local]))
+    gr.on([c.change for c in components], None, components, None, js=write, queue=False)  # type: ignore[attr-defined]
     for tab in tabs.children:
-        tab.select(None, None, None, js=f'() => ({show})("{tab.id}")', queue=False)
+        js = SHOW.replace("KEY", json.dumps(tab.id)).replace("FIRST", json.dumps(views[0]))  # type: ignore[attr-defined]
+        tab.select(None, None, None, js=js, queue=False)  # type: ignore[attr-defined]
+
+
+def _words(value: object) -> str:
+    """A default as a link would say it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)

@@ -1,184 +1,352 @@
-"""The recipe, on the left and always in sight: model, texts, methods, how much, Run and Stop."""
+"""The panel, on the left and always in sight: model, how much, methods, text, and Run with what it will take."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import gradio as gr
 
 from components.display.names import HINTS, NAMES, name
-from components.display.status_line import ready
+from components.jobs import run_button
+from components.jobs.run_button import RunButton
 from components.limits import LIMITS
-from components.page.link_settings import Setting, one_of, some_of, whole
-from components.recipe.request import PATTERNS
+from components.page.form import Form
+from components.page.link_settings import matching, number_list, one_of, some_of, truth, whole
+from components.recipe.amounts import CHIPS
+from components.recipe.upload import KINDS
+from components.workspace.defaults import DEFAULTS, default_source, default_text, source_labels
 from components.workspace.setup import TEXTS
 from wanda_core.method.methods import METHODS
-from wanda_core.method.recipe import SCHEDULES
-from wanda_core.models.hub_id import is_hub_id
-
-
-def panel_settings(inputs: Sequence[gr.components.Component]) -> list[Setting]:
-    """Those of the recipe panel; its own text is left out."""
-    (
-        source,
-        calibration,
-        evaluation,
-        _,
-        methods,
-        percent,
-        pattern,
-        samples,
-        length,
-        windows,
-        schedule,
-        seed,
-    ) = inputs
-
-    def model(words: str) -> str:
-        if words == "pocket" or is_hub_id(words):
-            return words
-        raise ValueError
-
-    texts = [key for key in TEXTS if key != "own"]
-    return [
-        Setting("model", source, model),
-        Setting("calibration", calibration, one_of(texts)),
-        Setting("evaluation", evaluation, one_of(texts)),
-        Setting("methods", methods, some_of(list(METHODS))),
-        Setting("sparsity", percent, whole(0, 95)),
-        Setting("pattern", pattern, one_of(PATTERNS)),
-        Setting("samples", samples, whole(1, 10**6)),
-        Setting("length", length, whole(2, 10**6)),
-        Setting("windows", windows, whole(1, 10**6)),
-        Setting("schedule", schedule, one_of(SCHEDULES)),
-        Setting("seed", seed, whole(0, 2**31 - 1)),
-    ]
-
+from wanda_core.models.hub_id import NAME as HUB_ID
 
 HUB_MODELS = (
-    "HuggingFaceTB/SmolLM2-135M",
+    "HuggingFaceTB/SmolLM2-135M-Instruct",
     "HuggingFaceTB/SmolLM2-360M",
     "Qwen/Qwen3-0.6B",
     "facebook/opt-125m",
 )
+SCHEDULES = {
+    "layer": "the model pruned so far (recommended)",
+    "block": "whole blocks, as in the paper: twice the work",
+    "dense": "the dense model",
+}
+GROUPS = {
+    "own": "each method's own",
+    "output": "an output row",
+    "layer": "the whole layer",
+    "input": "an input column",
+}
+ALLOCATIONS = {
+    "uniform": "the same in every layer",
+    "owl": "OWL: less where inputs have outliers",
+    "table": "by block, from the table",
+}
 
 
 @dataclass
-class RecipePanel:
-    """The inputs, in the order of `job.check_panel` with the source first, and what goes with them."""
+class Panel:
+    """The controls of the panel by name, and its Run."""
 
-    inputs: list[gr.components.Component]
-    run: gr.Button
-    stop: gr.Button
-    status_line: gr.HTML
+    form: Form
+    run: RunButton
+    model_note: gr.HTML
+    estimate: gr.HTML
+    """What a run will take."""
 
 
-def build(sources: Sequence[str]) -> RecipePanel:
+def build(sources: Sequence[str]) -> Panel:
     """Lay the panel out.
 
     Args:
-        sources: models offered beside those of the Hub; the first is the default.
+        sources: models offered beside those of the Hub; the first is chosen.
     """
-    source = gr.Dropdown(
-        [*sources, *HUB_MODELS],
-        value=sources[0],
-        label="1 · Model",
-        info="pocket is built in and tiny. For a model of the Hub type owner/name.",
-        allow_custom_value=True,
-        elem_id="model",
+    form = Form()
+    with gr.Column(elem_id="panel-controls"):
+        _model(form, sources)
+        model_note = gr.HTML("", elem_id="model-note")
+        _amounts(form)
+        _methods(form)
+        _text(form, default_text(default_source(sources)))
+        _advanced(form)
+    with gr.Column(elem_id="run-bar"):
+        estimate = gr.HTML("", elem_id="estimate")
+        run = run_button.lay_out("cost", "Run", "Ready.", run_id="run", status_id="status")
+    return Panel(form, run, model_note, estimate)
+
+
+def _model(form: Form, sources: Sequence[str]) -> None:
+    labels = source_labels()
+    offered = [(labels.get(source, Path(source).name), source) for source in sources]
+    hub = [(model, model) for model in HUB_MODELS if model not in sources]
+    form.add(
+        "source",
+        gr.Dropdown(
+            [*offered, *hub],
+            value=default_source(sources),
+            label="Model",
+            info="Or type owner/name of a model of the Hub.",
+            allow_custom_value=True,
+            elem_id="model",
+        ),
+        lambda words: words if words in labels else matching(HUB_ID)(words),
     )
-    texts = [(label, key) for key, label in TEXTS.items()]
-    with gr.Row():
-        calibration = gr.Dropdown(
-            texts, value="stories", label="2 · Calibration text", min_width=260, elem_id="calibration"
-        )
-        evaluation = gr.Dropdown(
-            texts, value="stories", label="Evaluation text", min_width=260, elem_id="evaluation"
-        )
-    gr.HTML(
-        '<p class="hint">Calibration shows which inputs of each layer matter. The pruned model is then tested on the '
-        "evaluation text.</p>"
+
+
+def _amounts(form: Form) -> None:
+    form.add(
+        "amounts",
+        gr.CheckboxGroup(
+            [(chip if ":" in chip else f"{chip}%", chip) for chip in CHIPS],
+            value=list(DEFAULTS["amounts"]),
+            label="How much to prune",
+            elem_id="amounts",
+            elem_classes="chips",
+        ),
+        some_of(CHIPS),
     )
-    own_text = gr.Textbox(
-        label="My own text",
-        info=f"Plain text, a few pages at least; forgotten after {LIMITS.result_seconds / 3600:.0f} h.",
-        lines=4,
-        max_lines=8,
-        max_length=LIMITS.text_characters,
-        visible=False,
-        elem_id="own-text",
+    form.add(
+        "other_amounts",
+        gr.Textbox(
+            DEFAULTS["other_amounts"],
+            placeholder="other, such as 55, 1:4, 6:8",
+            label="Other amounts",
+            show_label=False,
+            container=False,
+            max_lines=1,
+            elem_id="other-amounts",
+        ),
+        matching(r"[\d.%:;, ]{1,200}"),
     )
-    offered = [method for method in METHODS if method in NAMES or "+" not in method]
-    methods = gr.CheckboxGroup(
-        [(name(method), method) for method in offered],
-        value=["magnitude", "wanda"],
-        label="3 · Methods",
-        elem_id="methods",
+
+
+def _methods(form: Form) -> None:
+    offered = ["wanda", *(method for method in METHODS if method in NAMES and method != "wanda")]
+    form.add(
+        "methods",
+        gr.CheckboxGroup(
+            [(name(method), method) for method in offered],
+            value=list(DEFAULTS["methods"]),
+            label="Methods",
+            elem_id="methods",
+            elem_classes="chips",
+        ),
+        some_of(list(METHODS)),
     )
     hints = "".join(f"<dt>{escape(name(m))}</dt><dd>{escape(HINTS[m])}</dd>" for m in offered if m in HINTS)
     gr.HTML(
         f"<details class='hint'><summary>What do they do?</summary><dl class='methods'>{hints}</dl></details>"
     )
-    pattern = gr.Radio(
-        list(PATTERNS),
-        value="unstructured",
-        label="Pattern",
-        info="2:4 keeps 2 of every 4 neighbours: what some GPUs can speed up.",
-        elem_id="pattern",
-    )
-    percent = gr.Slider(
-        0,
-        95,
-        value=70,
-        step=1,
-        label="Sparsity (%)",
-        info="Share of the weights to remove.",
-        elem_id="sparsity",
-    )
-    with gr.Accordion("More settings", open=False):
-        samples = gr.Number(16, label="Calibration windows", precision=0)
-        length = gr.Number(256, label="Tokens per window", precision=0)
-        windows = gr.Number(32, label="Evaluation windows", precision=0)
-        schedule = gr.Radio(
-            list(SCHEDULES),
-            value="layer",
-            label="Statistics from",
-            info="layer: the model as pruned so far. block: the paper's order, twice the work. "
-            "dense: the model untouched.",
+
+
+def _text(form: Form, text: str) -> None:
+    choices = [(label, key) for key, label in TEXTS.items()]
+    links = [key for key in TEXTS if key not in ("own", "file")]
+    with gr.Accordion(f"Text: {TEXTS[text]}", open=False, elem_id="text-fold") as fold:
+        form.add(
+            "calibration",
+            gr.Dropdown(
+                choices,
+                value=text,
+                label="Calibration text",
+                info="Shows which inputs of each layer matter.",
+                elem_id="calibration",
+            ),
+            one_of(links),
         )
-        seed = gr.Number(0, label="Seed", precision=0)
-    with gr.Column(elem_id="buttons", min_width=200):
-        with gr.Row():
-            run = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
-            stop = gr.Button("Stop", interactive=False, min_width=100, elem_id="stop")
-        status_line = gr.HTML(ready("Ready. The default run takes a few seconds."), elem_id="status")
+        form.add(
+            "evaluation",
+            gr.Dropdown(
+                choices,
+                value=text,
+                label="Evaluation text",
+                info="What perplexity is measured on; never the tokens of the calibration.",
+                elem_id="evaluation",
+            ),
+            one_of(links),
+        )
+        form.add(
+            "own_text",
+            gr.Textbox(
+                label="My own text",
+                info=f"Plain text, a few pages at least; forgotten after {LIMITS.result_seconds / 3600:.0f} h.",
+                lines=4,
+                max_lines=8,
+                max_length=LIMITS.text_characters,
+                visible=False,
+                elem_id="own-text",
+            ),
+        )
+        form.add(
+            "text_file",
+            gr.File(
+                label=f"A file: {', '.join(KINDS)}",
+                file_types=list(KINDS),
+                type="filepath",
+                height=110,
+                visible=False,
+                elem_id="text-file",
+            ),
+        )
+        with gr.Row(visible=False, elem_id="dataset-row") as dataset_row:
+            form.add(
+                "dataset",
+                gr.Textbox(
+                    "",
+                    label="Data set of the Hub",
+                    placeholder="owner/name",
+                    max_lines=1,
+                    min_width=160,
+                    elem_id="dataset",
+                ),
+                matching(HUB_ID),
+            )
+            form.add(
+                "split",
+                gr.Textbox(
+                    "", label="Split", placeholder="train", max_lines=1, min_width=80, elem_id="split"
+                ),
+                matching(r"[\w.-]{1,100}"),
+            )
+            form.add(
+                "column",
+                gr.Textbox(
+                    "", label="Column", placeholder="text", max_lines=1, min_width=80, elem_id="column"
+                ),
+                matching(r"[\w. -]{1,100}"),
+            )
+        form.add(
+            "chat",
+            gr.Checkbox(
+                DEFAULTS["chat"],
+                label="Calibrate through the model's chat template",
+                info="Conversations of a .jsonl with `messages`; other text is put into turns.",
+                elem_id="chat",
+            ),
+            truth,
+        )
 
-    def show_own(*chosen: str) -> dict:
-        return gr.update(visible="own" in chosen)
+    def show(calibration: str, evaluation: str) -> list[object]:
+        chosen = {calibration, evaluation}
+        said = TEXTS.get(calibration, calibration)
+        if evaluation != calibration:
+            said += f", measured on {TEXTS.get(evaluation, evaluation)}"
+        return [
+            gr.Accordion(label=f"Text: {said}"),
+            gr.update(visible="own" in chosen),
+            gr.update(visible="file" in chosen),
+            gr.update(visible="dataset" in chosen),
+        ]
 
-    for text in (calibration, evaluation):
-        text.change(show_own, [calibration, evaluation], own_text, queue=False, api_visibility="private")
-    pattern.change(
-        lambda chosen: gr.update(interactive=chosen == "unstructured"),
-        pattern,
-        percent,
+    def follow_model(source: str, calibration: str, evaluation: str) -> list[object]:
+        """A model's own built-in text, unless the visitor chose another."""
+        own = default_text(source)
+        builtin = ("stories", "pydoc")
+        return [own if text in builtin else gr.skip() for text in (calibration, evaluation)]
+
+    texts = [form["calibration"], form["evaluation"]]
+    gr.on(
+        [text.change for text in texts],
+        show,
+        texts,
+        [fold, form["own_text"], form["text_file"], dataset_row],
         queue=False,
         api_visibility="private",
+        show_progress="hidden",
     )
-    inputs = [
-        source,
-        calibration,
-        evaluation,
-        own_text,
-        methods,
-        percent,
-        pattern,
-        samples,
-        length,
-        windows,
-        schedule,
-        seed,
-    ]
-    return RecipePanel(inputs, run, stop, status_line)
+    form["source"].input(
+        follow_model,
+        [form["source"], *texts],
+        texts,
+        queue=False,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+
+
+def _advanced(form: Form) -> None:
+    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+        with gr.Row():
+            for key, label, most in (
+                ("samples", "Calibration windows", 10**6),
+                ("length", "Tokens per window", 10**6),
+                ("windows", "Evaluation windows", 10**6),
+            ):
+                form.add(
+                    key,
+                    gr.Number(DEFAULTS[key], label=label, precision=0, min_width=90, elem_id=key),
+                    whole(1, most),
+                )
+        form.add(
+            "seeds",
+            gr.Textbox(
+                DEFAULTS["seeds"],
+                label="Seeds",
+                info="Of the calibration windows; several, such as 0, 1, 2, give a mean and a range.",
+                max_lines=1,
+                elem_id="seeds",
+            ),
+            number_list,
+        )
+        for key, label, choices in (
+            ("schedule", "Activations from", SCHEDULES),
+            ("group", "Weights compete within", GROUPS),
+            ("allocation", "Sparsity of the layers", ALLOCATIONS),
+        ):
+            form.add(
+                key,
+                gr.Dropdown(
+                    [(text, word) for word, text in choices.items()],
+                    value=DEFAULTS[key],
+                    label=label,
+                    elem_id=key,
+                ),
+                one_of(tuple(choices)),
+            )
+        ratios = form.add(
+            "ratios",
+            gr.Dataframe(
+                [[str(block), "50"] for block in range(4)],
+                headers=["block", "% pruned"],
+                type="array",
+                datatype="str",
+                interactive=True,
+                visible=False,
+                label="Ratios by block",
+                elem_id="ratios",
+            ),
+        )
+        form["allocation"].change(
+            lambda chosen: gr.update(visible=chosen == "table"),
+            form["allocation"],
+            ratios,
+            queue=False,
+            api_visibility="private",
+            show_progress="hidden",
+        )
+        with gr.Row():
+            form.add(
+                "dtype",
+                gr.Dropdown(
+                    ["auto", "float32", "bfloat16", "float16"],
+                    value=DEFAULTS["dtype"],
+                    label="dtype",
+                    min_width=90,
+                    elem_id="dtype",
+                ),
+                one_of(("float32", "bfloat16", "float16")),
+            )
+            form.add(
+                "revision",
+                gr.Textbox(
+                    DEFAULTS["revision"],
+                    label="Revision",
+                    placeholder="main",
+                    max_lines=1,
+                    min_width=90,
+                    elem_id="revision",
+                ),
+                matching(r"[\w./-]{1,100}"),
+            )

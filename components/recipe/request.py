@@ -1,107 +1,223 @@
-"""What a visitor asks for, checked on the server: nothing a client sends is trusted."""
+"""What a visitor asks for in the panel, checked on the server: nothing a client sends is trusted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from components.limits import LIMITS
+from components.recipe.amounts import Amount, parse_amounts
+from components.recipe.upload import read_upload
 from components.request_checks import broken, check_source, whole
 from components.workspace.setup import TEXTS, Setup
 from wanda_core.errors import Refused
 from wanda_core.method.recipe import Recipe
 
-PATTERNS = ("unstructured", "2:4", "4:8")
+REVISION = re.compile(r"[\w./-]{1,100}")
+WORD = re.compile(r"[\w./ -]{0,100}")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
-MOST_BESIDE = 3
-"""Methods beside the dense model where each has a column; more cannot be read side by side."""
+@dataclass(frozen=True)
+class Asked:
+    """What the panel asks for: a model with its texts, and the points to measure on it."""
+
+    setup: Setup
+    recipes: tuple[Recipe, ...]
+    """Each method at each amount, amounts in the panel's order."""
+    seeds: tuple[int, ...]
+    """Calibration windows are drawn once for each."""
 
 
-def check_panel(
-    source: object,
-    known_sources: Sequence[str],
-    calibration: object,
-    evaluation: object,
-    own_text: object,
-    methods: object,
-    percent: object,
-    pattern: object,
-    samples: object,
-    length: object,
-    windows: object,
-    schedule: object,
-    seed: object,
-) -> tuple[Setup, tuple[Recipe, ...]]:
-    """What the recipe panel asks for, from what the page sends.
+def check_panel(values: Mapping[str, object], sources: Sequence[str]) -> Asked:
+    """What the panel asks for, from what its controls hold, by name.
 
     Args:
-        known_sources: models offered beside those of the Hub.
-        percent: sparsity, 0 to 100.
+        sources: models offered beside those of the Hub.
 
     Raises:
         Refused: something is missing, of the wrong kind or over a limit; says what to change.
     """
-    for text in (calibration, evaluation):
-        if not isinstance(text, str) or text not in TEXTS:
-            raise Refused("choose a text from the list")
-    own = ""
-    if "own" in (calibration, evaluation):
-        if not isinstance(own_text, str) or not own_text.strip():
-            raise Refused("your own text is empty: paste some text, or choose another")
-        own = own_text
-    if len(own) > LIMITS.text_characters:
-        raise Refused(
-            f"your text has {len(own):,} characters, {LIMITS.text_characters:,} are allowed: shorten it"
-        )
-    if broken(own):
-        raise Refused("your text holds an invalid character (a broken emoji): paste it again")
-    length = whole("Tokens per window", length, 16, LIMITS.length)
-    most = LIMITS.tokens // length
-    samples = whole("Calibration windows", samples, 1, most)
-    windows = whole("Evaluation windows", windows, 1, most)
-    seed = whole("Seed", seed, 0, 2**31 - 1)
-    setup = Setup(
-        source=check_source(source, known_sources),
-        calibration=calibration,
-        evaluation=evaluation,
-        own_text=own,
-        samples=samples,
-        length=length,
-        windows=windows,
-        eval_length=length,
-        seed=seed,
-    )
-    return setup, _recipes(methods, percent, pattern, schedule, seed)
+    setup, seeds = check_setup(values, sources)
+    amounts = check_amounts(values.get("amounts"), values.get("other_amounts"))
+    methods = _words(values.get("methods"), "choose at least one method")
+    points = len(methods) * len(amounts) * len(seeds)
+    if points > LIMITS.points:
+        raise Refused(f"these are {points} points, {LIMITS.points} are allowed here: choose fewer")
+    recipes = tuple(recipe_of(method, amount, values, setup.seed) for amount in amounts for method in methods)
+    return Asked(setup, recipes, seeds)
 
 
-def check_beside(sources: Sequence[str], source: object, *panel: object) -> tuple[Setup, tuple[Recipe, ...]]:
-    """What the recipe panel asks for, where no more than `MOST_BESIDE` methods are shown.
+def check_setup(values: Mapping[str, object], sources: Sequence[str]) -> tuple[Setup, tuple[int, ...]]:
+    """Model, texts and windows, and all seeds; the setup has the first.
 
     Raises:
-        Refused: as `check_panel`, or there are more methods.
+        Refused: as `check_panel`.
     """
-    setup, recipes = check_panel(source, sources, *panel)
-    if len(recipes) > MOST_BESIDE:
-        raise Refused(f"{MOST_BESIDE} methods fit beside the dense model: choose at most that many")
-    return setup, recipes
-
-
-def _recipes(
-    methods: object, percent: object, pattern: object, schedule: object, seed: int
-) -> tuple[Recipe, ...]:
-    if not isinstance(methods, list) or not methods:
-        raise Refused("choose at least one method")
-    if len(methods) > LIMITS.points or not all(isinstance(method, str) for method in methods):
-        raise Refused(f"choose at most {LIMITS.points} methods")
-    if not isinstance(pattern, str) or not isinstance(schedule, str):
-        raise Refused("choose pattern and schedule from their lists")
-    if pattern == "unstructured":
-        if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
-            raise Refused("Sparsity must be a number between 0 and 100%")
-        sparsity = round(percent / 100, 6)
-    else:
-        sparsity = None
-    return tuple(
-        Recipe(method=method, sparsity=sparsity, pattern=pattern, schedule=schedule, seed=seed)
-        for method in dict.fromkeys(methods)
+    calibration, evaluation = (_text(values.get(role)) for role in ("calibration", "evaluation"))
+    chosen = {calibration, evaluation}
+    own_text, own_name = "", ""
+    if "file" in chosen:
+        own_text, own_name = read_upload(values.get("text_file"))
+    elif "own" in chosen:
+        own_text = _own_text(values.get("own_text"))
+    if {"own", "file"} <= chosen:
+        raise Refused(
+            "choose either your own text or your file, not one for calibration and one for evaluation"
+        )
+    dataset = split = column = ""
+    if "dataset" in chosen:
+        dataset = _dataset(values.get("dataset"))
+        split, column = (_word(name, values.get(name)) for name in ("split", "column"))
+    length = whole("{length}", values.get("length"), 16, LIMITS.length)
+    most = LIMITS.tokens // length
+    seeds = _seeds(values.get("seeds"))
+    revision = values.get("revision") or None
+    if revision is not None and not (isinstance(revision, str) and REVISION.fullmatch(revision)):
+        raise Refused("{revision} is a branch, tag or commit of the Hub, such as main")
+    chat = values.get("chat", False)
+    if not isinstance(chat, bool):
+        raise Refused("{chat} is either on or off")
+    setup = Setup(
+        source=check_source(values.get("source"), sources),
+        calibration=calibration,
+        evaluation=evaluation,
+        own_text=own_text,
+        own_name=own_name,
+        dataset=dataset,
+        split=split,
+        column=column,
+        chat=chat,
+        samples=whole("{samples}", values.get("samples"), 1, most),
+        length=length,
+        windows=whole("{windows}", values.get("windows"), 1, most),
+        seed=seeds[0],
+        revision=revision,
+        dtype=_one_of("{dtype}", values.get("dtype", "auto"), DTYPES),
     )
+    return setup, seeds
+
+
+def check_amounts(chips: object, other: object) -> list[Amount]:
+    """The amounts of the chips and those typed, each once.
+
+    Raises:
+        Refused: there is none, or one is wrong.
+    """
+    chosen = [Amount.parse(chip) for chip in _words(chips or [], "")]
+    if other is not None and not isinstance(other, str):
+        raise Refused("type other amounts as a list, such as 55, 1:4, 6:8")
+    amounts = list(dict.fromkeys([*chosen, *parse_amounts(other or "")]))
+    if not amounts:
+        raise Refused("choose how much to prune: at least one amount")
+    return amounts
+
+
+def recipe_of(method: str, amount: Amount, values: Mapping[str, object], seed: int) -> Recipe:
+    """One method at one amount, under the panel's advanced settings.
+
+    Raises:
+        Refused: they do not go together.
+    """
+    group = values.get("group", "own")
+    free = amount.pattern == "unstructured"
+    allocation = _allocation(values, amount.sparsity) if free else "uniform"
+    return Recipe(
+        method=method,
+        sparsity=amount.sparsity,
+        pattern=amount.pattern,
+        group=None if group == "own" or not free else _one_of("{group}", group, ("output", "layer", "input")),
+        allocation=allocation,
+        schedule=_one_of("{schedule}", values.get("schedule", "layer"), ("layer", "block", "dense")),
+        seed=seed,
+    )
+
+
+def _allocation(values: Mapping[str, object], sparsity: float | None) -> str:
+    """`uniform`, `owl`, or the table of ratios by block."""
+    chosen = _one_of("{allocation}", values.get("allocation", "uniform"), ("uniform", "owl", "table"))
+    if chosen != "table":
+        return chosen
+    table = values.get("ratios")
+    rows = table.get("data") if isinstance(table, Mapping) else table
+    if not isinstance(rows, list) or not rows:
+        raise Refused("the table of ratios is empty: fill in per cent for each block, or choose uniform")
+    ratios = {}
+    for number, row in enumerate(rows):
+        block, percent = (row[0], row[1]) if isinstance(row, list) and len(row) >= 2 else (None, None)
+        try:
+            index, ratio = int(str(block)), float(str(percent)) / 100
+        except ValueError:
+            raise Refused(
+                f"row {number + 1} of the table of ratios has a hole: give a block and its per cent"
+            ) from None
+        if index < 0 or not 0 <= ratio <= 1 or index in ratios:
+            raise Refused(f"row {number + 1} of the table of ratios: a block once, with 0 to 100 per cent")
+        ratios[index] = ratio
+    mean = sum(ratios.values()) / len(ratios)
+    if sparsity is not None and abs(mean - sparsity) > 0.005:
+        raise Refused(
+            f"the table of ratios has a mean of {mean:.1%}, not {sparsity:.1%}: adapt the table, or choose that amount"
+        )
+    return ",".join(f"{index}={ratio:g}" for index, ratio in sorted(ratios.items()))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or value not in TEXTS:
+        raise Refused("choose a text from the list")
+    return value
+
+
+def _own_text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise Refused("your own text is empty: paste some text, or choose another")
+    if len(value) > LIMITS.text_characters:
+        raise Refused(
+            f"your text has {len(value):,} characters, {LIMITS.text_characters:,} are allowed: shorten it"
+        )
+    if broken(value):
+        raise Refused("your text holds an invalid character (a broken emoji): paste it again")
+    return value
+
+
+def _dataset(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[\w.-]{1,96}(/[\w.-]{1,96})?", value.strip()):
+        raise Refused("give a data set of the Hub by its id, such as Salesforce/wikitext")
+    return value.strip()
+
+
+def _word(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not WORD.fullmatch(value):
+        raise Refused(f"{{{name}}} is a short name, or empty")
+    return value.strip()
+
+
+def _words(value: object, missing: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise Refused(missing or "choose from the list")
+    if missing and not value:
+        raise Refused(missing)
+    if len(value) > LIMITS.points:
+        raise Refused(f"choose at most {LIMITS.points}")
+    return list(dict.fromkeys(value))
+
+
+def _one_of(what: str, value: object, choices: Sequence[str]) -> str:
+    if not isinstance(value, str) or value not in choices:
+        raise Refused(f"{what} must be one of {', '.join(choices)}")
+    return value
+
+
+def _seeds(value: object) -> tuple[int, ...]:
+    """`0`, or several such as `0, 1, 2`."""
+    parts = [part.strip() for part in str(value if value is not None else "").split(",") if part.strip()]
+    if (
+        not parts
+        or len(parts) > 20
+        or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts)
+    ):
+        raise Refused("{seeds} takes whole numbers with commas between them, such as 0 or 0, 1, 2")
+    return tuple(dict.fromkeys(int(part) for part in parts))

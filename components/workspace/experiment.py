@@ -6,24 +6,19 @@ Kept here in the process that computes: on ZeroGPU that is not the page's.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, replace
 from typing import Any
 
 from components.assets import ASSETS
-from components.cache import Store
+from components.cache import Shelf
 from components.jobs.job import Progress, Put
 from components.limits import LIMITS
-from components.workspace.models import after_fork, shared_model
+from components.workspace.models import shared_model
 from components.workspace.setup import NOISE, Setup
 from wanda_core.errors import Refused
 from wanda_core.method.recipe import Recipe
 
-_texts: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
-
-
-# On ZeroGPU a job's process may begin while a thread of the page's loads a model, which nobody there would end.
-os.register_at_fork(after_in_child=after_fork)
+_texts: Shelf[Any] = Shelf("texts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +51,7 @@ def prepare(setup: Setup, put: Put) -> Subject:
     from wanda_core.texts.windows import calibration_windows, evaluation_windows
 
     put(Progress("Loading the model", 0.0))
-    model = shared_model(setup.source)
+    model = shared_model(setup.source, setup.revision, setup.dtype)
     if model.context and setup.length > model.context:
         raise Refused(
             f"{setup.source} reads at most {model.context:,} tokens at a time: lower Tokens per window to that"
@@ -105,6 +100,8 @@ def _read(name: str, role: str, setup: Setup) -> Any:
     if name == "stories":
         text = read_text(str(ASSETS / "pocket" / f"{role}.txt"), role)
         return replace(text, name=f"the built-in stories ({role} part)")
-    if name == "own":
-        return Text("your own text", setup.own_text, "own")
+    if name in ("own", "file"):
+        return Text(setup.own_name or "your own text", setup.own_text, "own")
+    if name == "dataset":
+        return read_text(setup.dataset, role, characters=8 * LIMITS.tokens)
     return read_text(name, role, characters=8 * LIMITS.tokens)

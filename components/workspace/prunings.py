@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-from components.cache import Store
+from components.cache import Shelf
 from components.jobs.job import Progress, Put
-from components.limits import LIMITS
 from components.workspace.experiment import Subject
 from wanda_core.method.recipe import Recipe
 
-_prunings: Store[Any] = Store(LIMITS.result_bytes, LIMITS.result_seconds)
+if TYPE_CHECKING:
+    from wanda_core.pruning.result import Pruning
+
+_prunings: Shelf[Pruning] = Shelf("prunings")
 
 
-def keep_pruning(subject: Subject, pruning: Any) -> None:
+def keep_pruning(subject: Subject, pruning: Pruning) -> None:
     """Remember a finished pruning, for the other views and for whoever asks next."""
     _prunings.put(subject.key(pruning.recipe), pruning, pruning.nbytes)
 
 
 def pruning_of(
     subject: Subject, recipe: Recipe, put: Put, stop: threading.Event, before: float = 0.0, share: float = 1.0
-) -> Any:
+) -> Pruning:
     """The pruning by that recipe: the one that is kept, or made now.
 
     Args:
@@ -32,7 +34,7 @@ def pruning_of(
     from wanda_core.experiments.points import describe
     from wanda_core.pruning.prune_model import prune
 
-    pruning = kept_pruning(subject, recipe)
+    pruning = kept_pruning(subject.key(recipe))
     if pruning is None:
         label = f"Pruning {describe(recipe)}"
         pruning = prune(
@@ -48,15 +50,15 @@ def pruning_of(
 
 def prunings_of(
     subject: Subject, recipes: Sequence[Recipe], put: Put, stop: threading.Event, share: float
-) -> list[Any]:
+) -> list[Pruning]:
     """`pruning_of` for each recipe; together they are `share` of the whole job."""
-    each = share / len(recipes)
+    each = share / max(1, len(recipes))
     return [
         pruning_of(subject, recipe, put, stop, before=index * each, share=each)
         for index, recipe in enumerate(recipes)
     ]
 
 
-def kept_pruning(subject: Subject, recipe: Recipe) -> Any | None:
-    """The pruning by that recipe, where it was made before and is still kept."""
-    return _prunings.get(subject.key(recipe))
+def kept_pruning(key: tuple[object, ...]) -> Pruning | None:
+    """The pruning of that key (see `Subject.key`), where it was made before and is still kept."""
+    return _prunings.get(key)

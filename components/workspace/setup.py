@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TEXTS = {
     "stories": "Stories (built in)",
@@ -11,29 +11,48 @@ TEXTS = {
     "wikitext2": "WikiText-2 (from the Hub)",
     "c4": "C4 (from the Hub)",
     "own": "My own text",
+    "file": "A file of mine",
+    "dataset": "A data set of the Hub",
 }
-
-
 NOISE = "random"
-"""A calibration on random tokens: how much does the text matter? For sweeps alone."""
+"""A calibration on random tokens: how much does the text matter? For sensitivity alone."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A model, two texts, and the windows to take of them."""
+    """A model, two texts, and the windows to take of them; its fields are named as the panel's controls."""
 
     source: str
     calibration: str
-    """A key of `TEXTS`."""
+    """A key of `TEXTS`, or `NOISE`."""
     evaluation: str
-    own_text: str
-    samples: int
-    length: int
-    windows: int
-    eval_length: int
-    seed: int
+    own_text: str = ""
+    """What the visitor typed or uploaded, for `own` and `file`."""
+    own_name: str = ""
+    """Name of the uploaded file."""
+    dataset: str = ""
+    """Hub id, for `dataset`."""
+    split: str = ""
+    column: str = ""
+    chat: bool = False
+    """Calibrate through the model's chat template."""
+    samples: int = 4
+    length: int = 256
+    windows: int = 8
+    seed: int = 0
+    revision: str | None = None
+    dtype: str = "auto"
+
+    @property
+    def eval_length(self) -> int:
+        """Tokens of an evaluation window: as of a calibration window."""
+        return self.length
 
     @property
     def digest(self) -> str:
         """Names it, without holding on to a visitor's own text."""
         return hashlib.sha256(repr(self).encode()).hexdigest()
+
+    def seeded(self, seed: int) -> Setup:
+        """The same with other calibration windows."""
+        return replace(self, seed=seed)

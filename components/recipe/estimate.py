@@ -1,0 +1,63 @@
+"""What a run will take, before it is started: points, what is measured already, time, download and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from components.display.names import control
+from components.display.number_format import duration
+from components.jobs.runner import ZERO_GPU
+from components.recipe.request import check_panel
+from components.workspace import pace
+from components.workspace.measured_rows import has_measured
+from components.workspace.model_facts import ModelFacts, facts_of
+from wanda_core.errors import Refused
+
+
+def estimate(values: Mapping[str, Any], sources: Sequence[str]) -> tuple[str, str]:
+    """What the run of the panel will take, and what is known of its model, as HTML.
+
+    Args:
+        values: what the panel's controls hold, by name.
+    """
+    source, revision = values.get("source"), values.get("revision") or None
+    known = isinstance(source, str) and len(source) < 300
+    facts = facts_of(source, revision if isinstance(revision, str) else None) if known else ModelFacts(None)
+    note = f'<p class="hint">{model_line(facts)}</p>'
+    try:
+        asked = check_panel(values, sources)
+    except Refused as error:
+        said = error.told(control)
+        return f'<p class="estimate failed" role="alert">{escape(said[:1].upper() + said[1:])}.</p>', note
+    points = [(asked.setup.seeded(seed), recipe) for seed in asked.seeds for recipe in asked.recipes]
+    missing = [(setup, recipe) for setup, recipe in points if not has_measured(setup, recipe)]
+    count = len(points) + 1
+    dense = not has_measured(asked.setup, None)
+    done = count - len(missing) - dense
+    said = f"{count} points with the dense model" + (f", {done} already measured" if done else "")
+    if done == count:
+        said += ": shown at once"
+    elif facts.weights is not None and not ZERO_GPU:
+        seconds = pace.run_seconds(asked.setup, [recipe for _, recipe in missing], facts.weights, dense)
+        said += f", about {duration(seconds)}"
+        if facts.download_bytes:
+            said += " after the download"
+    return f'<p class="estimate">{said}</p>', note
+
+
+def model_line(facts: ModelFacts) -> str:
+    """`135 M weights, 0.5 GB in memory: fits.`"""
+    if facts.weights is None:
+        return "Size not known: the Hub did not answer."
+    said = (
+        f"{facts.weights / 1e6:,.0f} M weights"
+        if facts.weights >= 1e7
+        else f"{facts.weights / 1e6:.1f} M weights"
+    )
+    memory = facts.memory_bytes or 0
+    said += f", {memory / 1e9:.1f} GB in memory: {'fits' if facts.fits else 'may not fit'}."
+    if facts.download_bytes:
+        said += f" {facts.download_bytes / 1e9:.2f} GB to download."
+    return said

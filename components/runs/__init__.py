@@ -1,0 +1,1 @@
+"""Runs: what this browser has measured."""

