@@ -26,6 +26,7 @@ from components.page import header, links
 from components.page.request_limit import RequestLimit
 from components.page.theme import THEME
 from components.page.view import Page, View
+from components.questions.layout import Questions
 from components.recipe import layout as recipe
 from components.recipe.estimate import estimate
 from components.recipe.layout import Panel
@@ -45,7 +46,7 @@ TO_VERDICT = """() => {
     if (window.innerWidth < 800) document.querySelector("#views")?.scrollIntoView({block: "start"});
 }"""
 
-VIEWS: tuple[type[View], ...] = (Cost, Inside, Text, Speed, TakeAway)
+VIEWS: tuple[type[View], ...] = (Cost, Inside, Text, Questions, Speed, TakeAway)
 """The tabs, in their order."""
 
 

@@ -26,3 +26,8 @@ def duration(seconds: float) -> str:
 def threads(count: int) -> str:
     """`1 thread`, `2 threads`."""
     return f"{count} thread{'' if count == 1 else 's'}"
+
+
+def bytes_text(count: int) -> str:
+    """`338.9 MB`, `4.1 kB`."""
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"

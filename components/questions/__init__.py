@@ -1,1 +1,1 @@
-"""Zero-shot questions, asked of the dense and the pruned models."""
+"""Questions: how many each model still answers correctly."""

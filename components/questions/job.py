@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from components.display.names import name, point
 from components.jobs.job import Job, Progress, Put
-from components.recipe.request import check_beside
 from components.request_checks import whole
+from components.workspace.beside import side_by_side
 from components.workspace.experiment import prepare
 from components.workspace.prunings import prunings_of
 from components.workspace.setup import Setup
@@ -85,16 +85,17 @@ class Ask(Job):
         )
 
 
-def check(sources: Sequence[str], tasks: object, limit: object, *panel: object) -> Ask:
-    """What the section asks for, from what the page sends.
+def check(values: Mapping[str, object]) -> Ask:
+    """What the view asks for, from what its controls hold, by name.
 
     Raises:
         Refused: something is missing, of the wrong kind or over a limit; says what to change.
     """
+    tasks = values.get("tasks")
     if not isinstance(tasks, list) or not all(isinstance(task, str) and task in TASKS for task in tasks):
         raise Refused("choose tasks from the list")
     if not tasks:
         raise Refused("choose at least one task")
-    limit = whole("Questions of each task", limit, 1, MOST_QUESTIONS)
-    setup, recipes = check_beside(sources, *panel)
+    limit = whole("Questions of each task", values.get("limit"), 1, MOST_QUESTIONS)
+    setup, recipes = side_by_side(values)
     return Ask(setup, recipes, tuple(dict.fromkeys(tasks)), limit)

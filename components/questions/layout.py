@@ -1,72 +1,81 @@
-"""Zero-shot questions: how many does each model still get right? A section of the Text view."""
+"""Zero-shot questions: how many does each model still get right?"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import gradio as gr
 
-from components.display.status_line import ready
-from components.jobs.queue import Worker
-from components.jobs.run_button import on_click
-from components.zero_shot.job import NAMES, check
-from components.zero_shot.report import show
+from components.display.names import NAMES as METHOD_NAMES
+from components.display.names import name
+from components.jobs import run_button
+from components.page.link_settings import some_of, whole
+from components.page.view import Page, View
+from components.questions.job import MOST_QUESTIONS, NAMES, check
+from components.questions.report import show
 from wanda_core.evaluation.zero_shot_tasks import TASKS
+from wanda_core.method.methods import METHODS
 
 
-@dataclass
-class QuestionsSection:
-    """The components of the section; `inputs` in the order of `check` after the sources."""
+class Questions(View):
+    """The paper's seven tasks, asked of the dense model, the point in focus and the methods beside it."""
 
-    inputs: list[gr.components.Component]
-    ask: gr.Button
-    stop: gr.Button
-    status_line: gr.HTML
-    scores: gr.HTML
+    key = "questions"
+    title = "Questions"
 
+    def build(self, sources: Sequence[str]) -> None:
+        gr.HTML(
+            '<p class="hint">Questions with a few answers to choose from: an answer is correct when the model ranks '
+            "it as most likely. The seven tasks of the Wanda paper come from the Hub and are asked by EleutherAI's LM "
+            "Evaluation Harness, without examples.</p>"
+        )
+        self.form.add(
+            "tasks",
+            gr.CheckboxGroup(
+                [(f"{label} · {what}", task) for task, (label, what) in NAMES.items()],
+                value=list(TASKS),
+                label="Tasks",
+                elem_id="tasks",
+                elem_classes="chips",
+            ),
+            some_of(list(TASKS)),
+        )
+        with gr.Row():
+            self.form.add(
+                "limit",
+                gr.Number(
+                    50,
+                    label="Questions of each task",
+                    info="Takes the first N of each task.",
+                    precision=0,
+                    min_width=160,
+                    elem_id="limit",
+                ),
+                whole(1, MOST_QUESTIONS),
+            )
+            self.beside = gr.CheckboxGroup(
+                [(name(method), method) for method in METHODS if method in METHOD_NAMES],
+                value=["magnitude"],
+                label="Beside the point in focus (up to two)",
+                min_width=260,
+                elem_id="ask-beside",
+                elem_classes="chips",
+            )
+            self.form.add("ask_beside", self.beside, some_of(list(METHODS)))
+        self.button = run_button.lay_out(
+            self.key,
+            "Ask",
+            "Ready. 50 questions of each task take minutes on a CPU.",
+            run_id="ask",
+            status_id="questions-status",
+        )
+        self.scores = gr.HTML(elem_id="scores")
 
-def build() -> QuestionsSection:
-    """Lay the section out."""
-    gr.HTML(
-        '<p class="hint">Questions with a few answers to choose from: a model has answered right when it holds the '
-        "right one for the likeliest. The seven tasks of the Wanda paper, asked by EleutherAI's LM Evaluation Harness, "
-        "without examples; they come from the Hub. The dense model and the methods chosen in the recipe (up to three) "
-        "get the same questions.</p>"
-    )
-    tasks = gr.CheckboxGroup(
-        [(f"{label} · {what}", task) for task, (label, what) in NAMES.items()],
-        value=list(TASKS),
-        label="Tasks",
-        elem_id="tasks",
-    )
-    limit = gr.Number(
-        50, label="Questions of each task", info="The first so many.", precision=0, elem_id="limit"
-    )
-    with gr.Row():
-        ask = gr.Button("Ask", variant="primary", min_width=100, elem_id="ask")
-        stop = gr.Button("Stop", interactive=False, min_width=100, elem_id="stop-asking")
-    status_line = gr.HTML(
-        ready("Ready. 50 questions of each task take minutes on a CPU."), elem_id="questions-status"
-    )
-    return QuestionsSection([tasks, limit], ask, stop, status_line, gr.HTML(elem_id="scores"))
-
-
-def connect(
-    worker: Worker,
-    section: QuestionsSection,
-    panel_inputs: Sequence[gr.components.Component],
-    sources: Sequence[str],
-) -> None:
-    """Let Ask and Stop work."""
-    on_click(
-        worker,
-        run=section.ask,
-        stop=section.stop,
-        status_line=section.status_line,
-        inputs=[*section.inputs, *panel_inputs],
-        outputs=[section.scores],
-        make_job=lambda *values: check(sources, *values),
-        update=lambda scores: [show(scores)],
-        api_name="ask",
-    )
+    def connect(self, page: Page, tab: gr.Tab) -> None:
+        page.on_run(
+            self.button,
+            form=self.form,
+            outputs=[self.scores],
+            make_job=lambda values: check(values | {"beside": values.get("ask_beside", [])}),
+            update=lambda scores, values: [show(scores)],
+        )

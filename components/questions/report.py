@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from components.zero_shot.job import NAMES, Scores
+from components.questions.job import NAMES, Scores
 from wanda_core.evaluation.zero_shot_answers import Answers, Share, mean
 
 

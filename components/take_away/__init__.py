@@ -1,1 +1,1 @@
-"""Export: the pruned model to take away."""
+"""Take away: the pruned model as files."""

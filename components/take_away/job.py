@@ -15,7 +15,7 @@ from typing import Any
 from components.jobs.job import Job, Progress, Put
 from components.limits import LIMITS
 from components.workspace.experiment import prepare
-from components.workspace.measured_rows import known_rows
+from components.workspace.measured_rows import kept_row
 from components.workspace.prunings import pruning_of
 from components.workspace.setup import Setup
 from wanda_core.errors import Refused, check_stop
@@ -106,7 +106,7 @@ class Export(Job):
             drawn,
             out,
             kind=self.kind,
-            rows=known_rows(subject, (None, self.recipe)),
+            rows=[row for which in (None, self.recipe) if (row := kept_row(subject, which))],
             protocol=subject.protocol,
             stop=stop,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -13,8 +13,8 @@ from components.assets import ASSETS
 from components.display.names import name, point
 from components.jobs.job import Job, Progress, Put
 from components.jobs.runner import SECONDS_BETWEEN_EVENTS
-from components.recipe.request import check_beside
 from components.request_checks import broken, whole
+from components.workspace.beside import side_by_side
 from components.workspace.experiment import prepare
 from components.workspace.prunings import prunings_of
 from components.workspace.setup import Setup
@@ -31,23 +31,15 @@ PROMPT_CHARACTERS = 4_000
 NEW_TOKENS = 500
 
 
-def check(
-    sources: Sequence[str],
-    prompt: object,
-    new_tokens: object,
-    temperature: object,
-    top_p: object,
-    seed: object,
-    pack: object,
-    *panel: object,
-) -> Write:
-    """What the view asks for, from what the page sends.
+def check(values: Mapping[str, object], sources: Sequence[str]) -> Write:
+    """What the view asks for, from what its controls and the panel's hold, by name.
 
     Raises:
         Refused: something is missing, of the wrong kind or over a limit; says what to change.
     """
     from wanda_core.generation.sampling import Sampling
 
+    prompt, pack = values.get("prompt"), values.get("pack", False)
     if not isinstance(prompt, str) or not prompt.strip():
         raise Refused("the prompt is empty: type a few words")
     if len(prompt) > PROMPT_CHARACTERS:
@@ -57,14 +49,14 @@ def check(
     if broken(prompt):
         raise Refused("the prompt holds an invalid character (a broken emoji): type it again")
     sampling = Sampling(
-        whole("New tokens", new_tokens, 1, NEW_TOKENS),
-        temperature,
-        top_p,
-        whole("Seed of the text", seed, 0, 2**31 - 1),
+        whole("New tokens", values.get("new_tokens"), 1, NEW_TOKENS),
+        values.get("temperature"),
+        values.get("top_p"),
+        whole("Seed of the text", values.get("text_seed"), 0, 2**31 - 1),
     )
     if not isinstance(pack, bool):
         raise Refused("Packed weights are either on or off")
-    setup, recipes = check_beside(sources, *panel)
+    setup, recipes = side_by_side(values)
     return Write(
         setup,
         recipes,

@@ -26,12 +26,12 @@ def show(texts: Texts, recorded: bool = False) -> str:
 EXPLANATION = """
 <dl class="hint meanings">
 <dt>≠ departs</dt><dd>The first token that is not the dense text's; what comes after it is underlined.</dd>
-<dt>Repetition</dt><dd>Share of all runs of 4 tokens that were there before in the same text.</dd>
-<dt>Surprise</dt><dd>Perplexity of the text under the dense model: between how many equally likely tokens it would have
-wavered. The dense model's own text is the measure. Far higher: it would hardly have written this. A text that repeats
-itself can be low, too: it is easy to foresee.</dd>
-<dt>Speed</dt><dd>Tokens a second of the text's own steps, without reading the prompt; the texts take turns. Zeros are
-multiplied like any number: a pruned model is no faster unless its weights are packed.</dd>
+<dt>Repetition</dt><dd>Share of 4-token sequences that already occurred in the same text.</dd>
+<dt>Surprise</dt><dd>Perplexity of the text under the dense model. Compare it with that of the dense model's own text:
+far higher means that it would hardly have written this. A text that repeats itself is low, too: it is easy to
+predict.</dd>
+<dt>Speed</dt><dd>Decoding speed, prompt excluded; the texts take turns. A pruned model is no faster unless its weights
+are packed: zeros are multiplied like any number.</dd>
 </dl>
 """
 

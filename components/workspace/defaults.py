@@ -11,6 +11,8 @@ from components.limits import HOSTED
 POCKET = "pocket"
 SMOLLM2 = "smollm2"
 ON_A_SPACE = "HuggingFaceTB/SmolLM2-135M-Instruct"
+RECORDED_MODEL = "SmolLM2-135M-Instruct"
+"""The model that recorded results are of."""
 DEFAULTS: dict[str, Any] = {
     "amounts": ("30", "50", "70"),
     "other_amounts": "",
@@ -50,6 +52,11 @@ def offered_sources(own: Sequence[str]) -> list[str]:
 def default_source(sources: Sequence[str]) -> str:
     """The model that is chosen when the page opens."""
     return sources[0]
+
+
+def is_recorded(source: object) -> bool:
+    """Whether recorded results are of this model, wherever it comes from."""
+    return source in (SMOLLM2, ON_A_SPACE)
 
 
 def default_text(source: str) -> str:

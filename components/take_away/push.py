@@ -1,35 +1,23 @@
-"""The controls that give the pruned model to take away."""
+"""On a Space: sign in, and upload the export under one's own name."""
 
 from __future__ import annotations
 
 import tempfile
 import zipfile
-from html import escape
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from components.display.status_line import failed, ready
-from components.export.job import Exported
-from components.speed.report import bytes_text
 from wanda_core.errors import Refused
 
 
-def update_export(outcome: Exported) -> list[Any]:
-    """Values for `SpeedView.exported`."""
-    rows = "".join(
-        f"<tr><th>{escape(file)}</th><td>{bytes_text(size)}</td></tr>" for file, size in outcome.holds
-    )
-    table = f'<div class="scroll" tabindex="0"><table class="results"><tbody>{rows}</tbody></table></div>'
-    button = gr.DownloadButton(
-        f"Download {Path(outcome.file).name} ({bytes_text(outcome.bytes)})", value=outcome.file, visible=True
-    )
-    return [table, button, outcome.file]
+def lay_out(file: gr.State) -> None:
+    """Lay the controls out and wire them.
 
-
-def build_push(file: gr.State) -> None:
-    """On a Space: sign in, and upload the export under one's own name."""
+    Args:
+        file: holds the path of the export that this visitor made.
+    """
     gr.LoginButton(elem_id="login")
     with gr.Row():
         repo = gr.Textbox(label="Push to the Hub as", placeholder="owner/name", elem_id="push-name")
