@@ -29,8 +29,8 @@ class TakeAway(View):
 
     def build(self, sources: Sequence[str]) -> None:
         gr.HTML(
-            '<p class="hint">Exports the point in focus with its recipe, masks, calibration tokens and a model card. It '
-            "is read back and compared to the bit before it is offered.</p>"
+            '<p class="hint">Exports the point in focus with its recipe, masks, calibration tokens and a model card. '
+            "It is read back and compared to the bit before it is offered.</p>"
         )
         self.form.add(
             "kind",
