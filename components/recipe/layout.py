@@ -86,8 +86,7 @@ def _model(form: Form, sources: Sequence[str]) -> None:
         gr.Dropdown(
             [*offered, *hub],
             value=default_source(sources),
-            label="Model",
-            info="Or type owner/name of a model of the Hub.",
+            label="Model (or type owner/name of one of the Hub)",
             allow_custom_value=True,
             elem_id="model",
         ),

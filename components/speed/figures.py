@@ -26,15 +26,16 @@ KERNELS = {
 
 _COLOURS = {
     "dense": COLOURS["dense"],
-    "masked dense": COLOURS["magnitude"],
-    "dense numba": COLOURS["random"],
-    "2:4": COLOURS["wanda"],
-    "2:4 numba": COLOURS["wanda"],
-    "2:4 cusparselt": COLOURS["wanda"],
-    "2:4 cutlass": COLOURS["wanda+admm"],
-    "50%": COLOURS["sparsegpt"],
-    "bitmask numba": COLOURS["sparsegpt"],
+    "masked dense": "#b0a8b9",
+    "dense numba": "#5b5565",
+    "2:4": "#5e3c99",
+    "2:4 numba": "#5e3c99",
+    "2:4 cusparselt": "#5e3c99",
+    "2:4 cutlass": "#8073ac",
+    "50%": "#8c6d31",
+    "bitmask numba": "#8c6d31",
 }
+"""Ways to store weights: none has the colour of a method."""
 
 
 def model_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
