@@ -34,6 +34,7 @@ from components.runs import layout as runs
 from components.speed.layout import Speed
 from components.take_away.layout import TakeAway
 from components.text.layout import Text
+from components.workspace import run_folder, run_store
 from components.workspace.defaults import DEFAULTS, default_text, offered_sources
 from components.workspace.focus import Focus
 from components.workspace.models import warm_up
@@ -79,6 +80,8 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
     header.build("lab")
     visitor = gr.BrowserState(None, storage_key="wanda-lab-visitor", secret=SECRET)
     focus = gr.State(_first_focus(sources[0]))
+    kept_run = gr.Textbox(visible="hidden")
+    kept_run.change(None, kept_run, None, js=run_store.KEEP, queue=False)
     notice = gr.HTML(visible=False, elem_id="notice")
     with gr.Row(elem_id="columns"):
         with gr.Column(scale=2, min_width=300, elem_id="panel"):
@@ -100,6 +103,7 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
         panel_run=panel.run,
         focus=focus,
         tabs=tabs,
+        kept_run=kept_run,
         titles={view.key: view.title for view in views},
     )
     demo.load(_visitor, visitor, visitor, api_visibility="private", show_progress="hidden")
@@ -161,7 +165,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="folders or .gguf files to offer beside the built-in models",
     )
     parser.add_argument("--port", type=int, help="of the server (default: the first free one from 7860)")
+    parser.add_argument("--runs", metavar="FOLDER", help="also keep finished runs as files in this folder")
     options = parser.parse_args(arguments)
+    if options.runs:
+        os.environ[run_folder.VARIABLE] = options.runs
     sources = offered_sources(options.models)
     demo = build(sources)
     demo.launch(

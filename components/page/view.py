@@ -33,6 +33,8 @@ class Page:
     focus: gr.State
     """The point in focus: see `components.workspace.focus`."""
     tabs: gr.Tabs
+    kept_run: gr.Textbox
+    """Takes a finished run as `run_summary.as_json`: the browser keeps it."""
     titles: dict[str, str] = field(default_factory=dict)
     """What each view is called, by its key."""
 

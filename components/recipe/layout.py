@@ -16,7 +16,7 @@ from components.limits import LIMITS
 from components.page.form import Form
 from components.page.link_settings import matching, number_list, one_of, some_of, truth, whole
 from components.recipe.amounts import CHIPS
-from components.recipe.upload import KINDS
+from components.uploads import KINDS
 from components.workspace.defaults import DEFAULTS, default_source, default_text, source_labels
 from components.workspace.setup import TEXTS
 from wanda_core.method.methods import METHODS

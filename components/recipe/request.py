@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from components.limits import LIMITS
 from components.recipe.amounts import Amount, parse_amounts
-from components.recipe.upload import read_upload
 from components.request_checks import broken, check_source, whole
+from components.uploads import read_upload
 from components.workspace.setup import TEXTS, Setup
 from wanda_core.errors import Refused
 from wanda_core.method.recipe import Recipe
