@@ -1,12 +1,14 @@
-"""The API: what the page does, as functions with named, typed arguments; the same checks, queue and limits.
+"""The API: what the views do, as functions with named, typed arguments, through the same checks, queue and limits.
 
-Failures are errors, results are plain values: `gradio_client.Client(address).predict(..., api_name="/measure")`.
+Failures are errors, results are plain values: `gradio_client.Client(address).predict(..., api_name="/generate")`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -15,12 +17,16 @@ from components.display.names import control
 from components.jobs.job import Job
 from components.jobs.queue import Worker
 from components.jobs.runner import import_engine
+from components.recipe.amounts import Amount
+from components.recipe.request import check_setup, recipe_of
+from components.workspace.defaults import DEFAULTS, default_text
+from components.workspace.focus import Focus
 from wanda_core.errors import Refused
 
 REFRESH = 0.1
 
 
-async def outcome_of(worker: Worker, make_job: Any, values: dict[str, Any]) -> Any:
+async def outcome_of(worker: Worker, make_job: Callable[[], Job]) -> Any:
     """Put a job through the queue and wait for what it finds.
 
     Raises:
@@ -29,7 +35,7 @@ async def outcome_of(worker: Worker, make_job: Any, values: dict[str, Any]) -> A
     owner = secrets.token_urlsafe()
     try:
         await asyncio.to_thread(import_engine)
-        job: Job = await asyncio.to_thread(make_job, values)
+        job = await asyncio.to_thread(make_job)
         task = worker.join(owner, "api", job)
     except Refused as error:
         raise gr.Error(error.told(control), print_exception=False) from error
@@ -45,3 +51,32 @@ async def outcome_of(worker: Worker, make_job: Any, values: dict[str, Any]) -> A
     if task.outcome is None:
         raise gr.Error("the run was stopped", print_exception=False)
     return task.outcome
+
+
+def panel_values(source: str, **named: Any) -> dict[str, Any]:
+    """The panel's values by name: those that are named, else the defaults; a text left empty is the model's own."""
+    text = default_text(source)
+    values = DEFAULTS | {"source": source} | named
+    values["amounts"], values["methods"] = list(values["amounts"]), list(values["methods"])
+    values["calibration"] = values.get("calibration") or text
+    values["evaluation"] = values.get("evaluation") or text
+    return values
+
+
+def focus_of(values: dict[str, Any], sources: Any, method: str, amount: str) -> Focus:
+    """The point that a method and an amount (`50` or `2:4`) name.
+
+    Raises:
+        Refused: something is wrong.
+    """
+    setup, _ = check_setup(values, sources)
+    return Focus(setup, recipe_of(method, Amount.parse(amount), values, setup.seed))
+
+
+def plain(value: Any) -> Any:
+    """The same with None for numbers that JSON lacks."""
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

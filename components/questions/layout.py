@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 import gradio as gr
 
 from components.display.names import NAMES as METHOD_NAMES
 from components.display.names import name
 from components.jobs import run_button
+from components.page import api
 from components.page.link_settings import some_of, whole
 from components.page.view import Page, View
-from components.questions.job import MOST_QUESTIONS, NAMES, check
+from components.questions.job import MOST_QUESTIONS, NAMES, Ask, check
 from components.questions.report import show
 from wanda_core.evaluation.zero_shot_tasks import TASKS
 from wanda_core.method.methods import METHODS
@@ -79,3 +82,44 @@ class Questions(View):
             make_job=lambda values: check(values | {"beside": values.get("ask_beside", [])}),
             update=lambda scores, values: [show(scores)],
         )
+
+        async def ask(
+            tasks: list[str],
+            source: str = page.sources[0],
+            method: str = "wanda",
+            amount: str = "50",
+            limit: int = 50,
+            calibration: str = "",
+            own_text: str = "",
+            samples: int = 4,
+            length: int = 256,
+        ) -> dict[str, Any]:
+            """Ask the dense model and its pruning zero-shot questions.
+
+            Args:
+                tasks: of boolq, rte, hellaswag, winogrande, arc_easy, arc_challenge, openbookqa.
+                source: a model on offer, or a Hub id.
+                method: of the pruning.
+                amount: per cent, such as 50, or a pattern, such as 2:4.
+                limit: questions of each task.
+                calibration: stories, pydoc, wikitext2, c4 or own; empty: the model's own.
+                own_text: the text for own.
+                samples: calibration windows.
+                length: tokens of a window.
+
+            Returns:
+                protocol, models, and the answers to each task.
+            """
+
+            def job() -> Ask:
+                values = api.panel_values(
+                    source, calibration=calibration, own_text=own_text, samples=samples, length=length
+                )
+                focus = api.focus_of(values, page.sources, method, amount)
+                return check({"focus": focus, "tasks": tasks, "limit": limit})
+
+            scores = await api.outcome_of(page.worker, job)
+            answers = [asdict(each) for each in scores.answers]
+            return api.plain({"protocol": scores.protocol, "models": scores.models, "answers": answers})
+
+        gr.api(ask, api_name="ask", concurrency_limit=None)

@@ -28,13 +28,16 @@ class Amount:
             Refused: neither, or out of range.
         """
         text = text.strip().removesuffix("%").strip()
+        wrong = Refused(
+            f"`{text[:20]}` is not an amount: give per cent from 0 to 100, or N:M with N below M, such as 55, 1:4, 6:8"
+        )
         if ":" in text:
-            return cls(None, str(Pattern.parse(text)))
+            try:
+                return cls(None, str(Pattern.parse(text)))
+            except Refused:
+                raise wrong from None
         if not PERCENT.fullmatch(text) or not 0 <= float(text) <= 100:
-            raise Refused(
-                f"`{text[:20]}` is not an amount: give per cent from 0 to 100, or N:M with N below M, "
-                "such as 55, 1:4, 6:8"
-            )
+            raise wrong
         return cls(round(float(text) / 100, 6))
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ import gradio as gr
 
 from components.jobs import run_button
 from components.jobs.run_button import Values
+from components.page import api
 from components.page.view import Page, View
 from components.speed.figures import model_figure, shapes_figure
 from components.speed.job import Latency, MeasureLatency, recorded
@@ -73,6 +74,26 @@ class Speed(View):
             api_visibility="private",
             show_progress="hidden",
         )
+
+        async def latency(source: str = page.sources[0], method: str = "magnitude") -> dict[str, Any]:
+            """Time a model dense and packed on this machine.
+
+            Args:
+                source: a model on offer, or a Hub id.
+                method: prunes 2:4; it does not matter for the speed.
+
+            Returns:
+                protocol, rows with medians and quartiles, and sizes in bytes.
+            """
+
+            def job() -> MeasureLatency:
+                values = api.panel_values(source)
+                return _job({"focus": api.focus_of(values, page.sources, method, "2:4")})
+
+            found = await api.outcome_of(page.worker, job)
+            return api.plain({"protocol": found.protocol, "rows": found.rows, "sizes": found.sizes})
+
+        gr.api(latency, api_name="latency", concurrency_limit=None)
 
 
 def _job(values: Values) -> MeasureLatency:

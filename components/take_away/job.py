@@ -67,7 +67,7 @@ class Export(Job):
             )
         pruning = pruning_of(subject, self.recipe, put, stop, before=0.05, share=0.6)
         model = Path(self.setup.source).name.removesuffix(".gguf")
-        name = f"{model}-{describe(self.recipe).replace(' ', '-').replace(':', 'of')}"
+        name = f"{model}-{describe(self.recipe).replace(' ', '-').replace(':', 'of').removesuffix('%')}"
         if self.kind == "masks":
             name += "-masks"
         folder = Path(self.cache) / "exports" / secrets.token_hex(16)

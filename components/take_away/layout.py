@@ -13,6 +13,7 @@ from components.display.number_format import bytes_text
 from components.jobs import run_button
 from components.jobs.run_button import Values
 from components.limits import HOSTED
+from components.page import api
 from components.page.link_settings import one_of
 from components.page.view import Page, View
 from components.take_away import push
@@ -64,6 +65,43 @@ class TakeAway(View):
             make_job=job,
             update=_values,
         )
+
+        async def export(
+            source: str = page.sources[0],
+            method: str = "wanda",
+            amount: str = "50",
+            kind: str = "folder",
+            calibration: str = "",
+            own_text: str = "",
+            samples: int = 4,
+            length: int = 256,
+        ) -> tuple[gr.FileData, dict[str, Any]]:
+            """Prune a model and give it as a zip file, read back and compared to the bit.
+
+            Args:
+                source: a model on offer, or a Hub id.
+                method: of the pruning.
+                amount: per cent, such as 50, or a pattern, such as 2:4.
+                kind: folder, packed or masks.
+                calibration: stories, pydoc, wikitext2, c4 or own; empty: the model's own.
+                own_text: the text for own.
+                samples: calibration windows.
+                length: tokens of a window.
+
+            Returns:
+                The file, and what it holds: names and bytes.
+            """
+
+            def make() -> Export:
+                values = api.panel_values(
+                    source, calibration=calibration, own_text=own_text, samples=samples, length=length
+                )
+                return job({"focus": api.focus_of(values, page.sources, method, amount), "kind": kind})
+
+            made = await api.outcome_of(page.worker, make)
+            return gr.FileData(path=made.file), {"bytes": made.bytes, "holds": dict(made.holds)}
+
+        gr.api(export, api_name="export", concurrency_limit=None)
 
 
 def _values(outcome: Exported, values: Values) -> list[Any]:

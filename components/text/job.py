@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -31,7 +31,7 @@ PROMPT_CHARACTERS = 4_000
 NEW_TOKENS = 500
 
 
-def check(values: Mapping[str, object], sources: Sequence[str]) -> Write:
+def check(values: Mapping[str, object]) -> Write:
     """What the view asks for, from what its controls and the panel's hold, by name.
 
     Raises:

@@ -9,9 +9,10 @@ import gradio as gr
 
 from components.display.names import NAMES, name
 from components.jobs import run_button
+from components.page import api
 from components.page.link_settings import number, one_of, some_of, truth, whole
 from components.page.view import Page, View
-from components.text.job import GALLERY, NEW_TOKENS, PROMPT_CHARACTERS, check, recorded_texts
+from components.text.job import GALLERY, NEW_TOKENS, PROMPT_CHARACTERS, Write, check, recorded_texts
 from components.text.report import show
 from components.workspace.defaults import POCKET, RECORDED_MODEL, is_recorded
 from wanda_core.method.methods import METHODS
@@ -118,7 +119,7 @@ class Text(View):
             self.button,
             form=self.form,
             outputs=[self.texts, self.filled],
-            make_job=lambda values: check(values, page.sources),
+            make_job=check,
             update=lambda texts, values: [show(texts), True],
         )
         hidden: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
@@ -147,3 +148,63 @@ class Text(View):
         page.panel["source"].change(
             prompt_for, [page.panel["source"], self.form["prompt"]], self.form["prompt"], **hidden
         )
+
+        async def generate(
+            prompt: str,
+            source: str = page.sources[0],
+            method: str = "wanda",
+            amount: str = "50",
+            beside: list[str] = [],  # noqa: B006 - a default that the API documents; it is not changed
+            new_tokens: int = 60,
+            temperature: float = 0.0,
+            top_p: float = 1.0,
+            text_seed: int = 0,
+            pack: bool = False,
+            calibration: str = "",
+            own_text: str = "",
+            samples: int = 4,
+            length: int = 256,
+        ) -> dict[str, Any]:
+            """Continue a prompt with the dense model and its prunings, side by side.
+
+            Args:
+                prompt: the text to continue.
+                source: a model on offer, or a Hub id.
+                method: of the pruning, such as wanda or magnitude.
+                amount: per cent, such as 50, or a pattern, such as 2:4.
+                beside: further methods at the same amount.
+                new_tokens: at most this many.
+                temperature: 0 takes the likeliest token.
+                top_p: share of the probability that is sampled from.
+                text_seed: of the sampling.
+                pack: compute with packed weights.
+                calibration: stories, pydoc, wikitext2, c4 or own; empty: the model's own.
+                own_text: the text for own.
+                samples: calibration windows.
+                length: tokens of a window.
+
+            Returns:
+                protocol, and columns with the texts and what was measured of them.
+            """
+
+            def job() -> Write:
+                values = api.panel_values(
+                    source, calibration=calibration, own_text=own_text, samples=samples, length=length
+                )
+                return check(
+                    {
+                        "focus": api.focus_of(values, page.sources, method, amount),
+                        "beside": beside,
+                        "prompt": prompt,
+                        "new_tokens": new_tokens,
+                        "temperature": temperature,
+                        "top_p": top_p,
+                        "text_seed": text_seed,
+                        "pack": pack,
+                    }
+                )
+
+            texts = await api.outcome_of(page.worker, job)
+            return api.plain({"protocol": texts.protocol, "columns": texts.columns})
+
+        gr.api(generate, api_name="generate", concurrency_limit=None)
