@@ -23,6 +23,7 @@ from components.jobs.queue import Worker
 from components.learn import layout as learn
 from components.limits import LIMITS
 from components.page import header, links
+from components.page.compression import PageCompression
 from components.page.request_limit import RequestLimit
 from components.page.theme import THEME
 from components.page.view import Page, View
@@ -181,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ssr_mode=False,
         max_file_size=LIMITS.request_bytes,
         state_session_capacity=LIMITS.sessions,
-        app_kwargs={"middleware": [RequestLimit.sized(LIMITS.request_bytes)]},
+        app_kwargs={"middleware": [RequestLimit.sized(LIMITS.request_bytes), PageCompression.middleware()]},
     )
     warm_up(sources[0])
     demo.block_thread()

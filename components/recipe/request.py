@@ -57,15 +57,15 @@ def check_setup(values: Mapping[str, object], sources: Sequence[str]) -> tuple[S
     """
     calibration, evaluation = (_text(values.get(role)) for role in ("calibration", "evaluation"))
     chosen = {calibration, evaluation}
+    if {"own", "file"} <= chosen:
+        raise Refused(
+            "choose either your own text or your file, not one for calibration and one for evaluation"
+        )
     own_text, own_name = "", ""
     if "file" in chosen:
         own_text, own_name = read_upload(values.get("text_file"))
     elif "own" in chosen:
         own_text = _own_text(values.get("own_text"))
-    if {"own", "file"} <= chosen:
-        raise Refused(
-            "choose either your own text or your file, not one for calibration and one for evaluation"
-        )
     dataset = split = column = ""
     if "dataset" in chosen:
         dataset = _dataset(values.get("dataset"))
@@ -219,5 +219,5 @@ def _seeds(value: object) -> tuple[int, ...]:
         or len(parts) > 20
         or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts)
     ):
-        raise Refused("{seeds} takes whole numbers with commas between them, such as 0 or 0, 1, 2")
+        raise Refused("Seeds takes whole numbers with commas between them, such as 0 or 0, 1, 2")
     return tuple(dict.fromkeys(int(part) for part in parts))

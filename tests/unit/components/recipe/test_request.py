@@ -1,0 +1,136 @@
+"""What the panel sends, checked on the server, control by control."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from components.display.names import control
+from components.limits import LIMITS
+from components.recipe.request import check_panel
+from components.workspace.defaults import DEFAULTS
+from wanda_core.errors import Refused
+
+SOURCES = ["pocket"]
+GOOD: dict[str, Any] = DEFAULTS | {
+    "source": "pocket",
+    "calibration": "stories",
+    "evaluation": "stories",
+    "amounts": ["30", "2:4"],
+    "methods": ["wanda", "magnitude"],
+}
+
+
+def test_methods_at_every_amount() -> None:
+    asked = check_panel(GOOD | {"other_amounts": "55, 6:8", "seeds": "3, 4"}, SOURCES)
+    assert [(r.method, r.pattern, r.sparsity) for r in asked.recipes] == [
+        ("wanda", "unstructured", 0.3),
+        ("magnitude", "unstructured", 0.3),
+        ("wanda", "2:4", 0.5),
+        ("magnitude", "2:4", 0.5),
+        ("wanda", "unstructured", 0.55),
+        ("magnitude", "unstructured", 0.55),
+        ("wanda", "6:8", 0.25),
+        ("magnitude", "6:8", 0.25),
+    ]
+    assert asked.seeds == (3, 4)
+    assert asked.setup.seed == 3
+
+
+def test_an_amount_is_measured_once() -> None:
+    asked = check_panel(GOOD | {"other_amounts": "30, 30%, 2:4"}, SOURCES)
+    assert len(asked.recipes) == 4
+
+
+def test_ratios_by_block() -> None:
+    table = [["0", "20"], ["1", "40"]]
+    asked = check_panel(GOOD | {"amounts": ["30"], "allocation": "table", "ratios": table}, SOURCES)
+    assert asked.recipes[0].allocation == "0=0.2,1=0.4"
+
+
+HOSTILE: list[tuple[str, Any, str]] = [
+    ("source", "../secret", "choose a model"),
+    ("source", "pyproject.toml", "choose a model"),
+    ("source", None, "choose a model"),
+    ("source", 3, "choose a model"),
+    ("amounts", [], "how much"),
+    ("amounts", ["5:4"], "not an amount"),
+    ("amounts", "30", "choose from the list"),
+    ("amounts", [30], "choose from the list"),
+    ("other_amounts", 5, "type other amounts"),
+    ("other_amounts", "abc", "not an amount"),
+    ("methods", [], "at least one method"),
+    ("methods", ["best"], "no method `best`"),
+    ("methods", None, "at least one method"),
+    ("calibration", "etc", "choose a text"),
+    ("evaluation", ["stories"], "choose a text"),
+    ("calibration", "own", "your own text is empty"),
+    ("calibration", "file", "choose a file first"),
+    ("calibration", "dataset", "give a data set"),
+    ("samples", 0, "Calibration windows must be"),
+    ("samples", 2.5, "Calibration windows must be"),
+    ("samples", True, "Calibration windows must be"),
+    ("length", 1, "Tokens per window must be"),
+    ("length", 10**9, "Tokens per window must be"),
+    ("windows", "8", "Evaluation windows must be"),
+    ("seeds", "", "takes whole numbers"),
+    ("seeds", "1.5", "takes whole numbers"),
+    ("seeds", "²", "takes whole numbers"),
+    ("schedule", "never", "must be one of"),
+    ("group", "row", "must be one of"),
+    ("allocation", "fair", "must be one of"),
+    ("allocation", "table", "the table of ratios is empty"),
+    ("dtype", "int8", "must be one of"),
+    ("revision", "a b", "is a branch, tag or commit"),
+    ("chat", "yes", "either on or off"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "reason"), HOSTILE)
+def test_each_wrong_value_is_refused_by_its_control(name: str, value: Any, reason: str) -> None:
+    with pytest.raises(Refused) as refused:
+        check_panel(GOOD | {name: value}, SOURCES)
+    said = refused.value.told(control)
+    assert reason in said
+    assert "{" not in said
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ([["0", "20"], ["1", ""]], "row 2 of the table of ratios has a hole"),
+        ([["0", "20"], ["0", "40"]], "row 2 of the table of ratios: a block once"),
+        ([["0", "120"]], "row 1 of the table of ratios: a block once, with 0 to 100"),
+        ([["0", "20"], ["1", "60"]], "mean of 40.0%, not 30.0%"),
+        ([[]], "row 1 of the table of ratios has a hole"),
+        ("0=1", "the table of ratios is empty"),
+    ],
+)
+def test_ratio_tables_that_cannot_be(table: Any, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        check_panel(GOOD | {"amounts": ["30"], "allocation": "table", "ratios": table}, SOURCES)
+
+
+def test_texts_and_their_bounds() -> None:
+    own = GOOD | {"calibration": "own", "own_text": "x" * (LIMITS.text_characters + 1)}
+    with pytest.raises(Refused, match="shorten it"):
+        check_panel(own, SOURCES)
+    with pytest.raises(Refused, match="broken emoji"):
+        check_panel(own | {"own_text": "a \ud83d b"}, SOURCES)
+    with pytest.raises(Refused, match="either your own text or your file"):
+        check_panel(GOOD | {"calibration": "own", "evaluation": "file", "own_text": "a b"}, SOURCES)
+
+
+@pytest.mark.parametrize(
+    "file", [{"path": "/etc/passwd"}, "/etc/passwd", {"path": 3}, [], {"path": "../../x.txt"}, {}]
+)
+def test_a_file_that_was_not_uploaded_is_never_read(file: Any) -> None:
+    with pytest.raises(Refused, match="choose a file first"):
+        check_panel(GOOD | {"calibration": "file", "text_file": file}, SOURCES)
+
+
+def test_points_are_bounded() -> None:
+    many = ", ".join(str(number) for number in range(1, LIMITS.points + 1))
+    with pytest.raises(Refused, match="choose fewer|list fewer"):
+        check_panel(GOOD | {"other_amounts": many[:190], "seeds": "0,1,2,3,4"}, SOURCES)
