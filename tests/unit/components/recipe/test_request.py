@@ -132,5 +132,5 @@ def test_a_file_that_was_not_uploaded_is_never_read(file: Any) -> None:
 
 def test_points_are_bounded() -> None:
     many = ", ".join(str(number) for number in range(1, LIMITS.points + 1))
-    with pytest.raises(Refused, match="choose fewer|list fewer"):
+    with pytest.raises(Refused, match=r"choose fewer|list fewer"):
         check_panel(GOOD | {"other_amounts": many[:190], "seeds": "0,1,2,3,4"}, SOURCES)
