@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import secrets
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from components.questions.layout import Questions
 from components.recipe import layout as recipe
 from components.recipe.estimate import estimate
 from components.recipe.layout import Panel
+from components.recipe.request import named_focus
 from components.runs import layout as runs
 from components.speed.layout import Speed
 from components.take_away.layout import TakeAway
@@ -40,6 +42,7 @@ from components.workspace.defaults import DEFAULTS, default_text, offered_source
 from components.workspace.focus import Focus
 from components.workspace.models import warm_up
 from components.workspace.setup import Setup
+from wanda_core.errors import Refused
 from wanda_core.method.recipe import Recipe
 
 SECRET = "wanda-lab-browser-1"
@@ -108,7 +111,17 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
         titles={view.key: view.title for view in views},
     )
     demo.load(_visitor, visitor, visitor, api_visibility="private", show_progress="hidden")
-    focus.change(_chip, focus, chip, queue=False, api_visibility="private", show_progress="hidden")
+    point = gr.Textbox(visible="hidden")
+    focus.change(
+        lambda now: [_chip(now), now.words],
+        focus,
+        [chip, point],
+        queue=False,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    default = json.dumps(_first_focus(sources[0]).words)
+    point.change(None, point, None, js=links.POINT.replace("DEFAULT", default), queue=False)
     for view, tab in laid_out:
         view.connect(page, tab)
     _estimate(panel, demo, sources)
@@ -116,7 +129,27 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
     controls = dict(panel.form.controls)
     for view in views:
         controls |= view.form.controls
-    links.connect(demo, tabs, notice, controls, [view.key for view in views], sources)
+    restored = links.connect(demo, tabs, notice, controls, [view.key for view in views], sources)
+    names = list(panel.form.components)
+
+    def restore_point(request: gr.Request, *values: Any) -> Any:
+        """The point that a link names, on the model and texts that it names."""
+        words = request.query_params.get("point")
+        if words is None:
+            return gr.skip()
+        try:
+            return named_focus(words, dict(zip(names, values, strict=True)), sources)
+        except Refused:
+            return gr.skip()
+
+    restored.then(
+        restore_point,
+        list(panel.form.components.values()),
+        focus,
+        preprocess=False,
+        api_visibility="private",
+        show_progress="hidden",
+    )
 
 
 def _first_focus(source: str) -> Focus:

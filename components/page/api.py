@@ -17,10 +17,7 @@ from components.display.names import control
 from components.jobs.job import Job
 from components.jobs.queue import Worker
 from components.jobs.runner import import_engine
-from components.recipe.amounts import Amount
-from components.recipe.request import check_setup, recipe_of
 from components.workspace.defaults import DEFAULTS, default_text
-from components.workspace.focus import Focus
 from wanda_core.errors import Refused
 
 REFRESH = 0.1
@@ -61,16 +58,6 @@ def panel_values(source: str, **named: Any) -> dict[str, Any]:
     values["calibration"] = values.get("calibration") or text
     values["evaluation"] = values.get("evaluation") or text
     return values
-
-
-def focus_of(values: dict[str, Any], sources: Any, method: str, amount: str) -> Focus:
-    """The point that a method and an amount (`50` or `2:4`) name.
-
-    Raises:
-        Refused: something is wrong.
-    """
-    setup, _ = check_setup(values, sources)
-    return Focus(setup, recipe_of(method, Amount.parse(amount), values, setup.seed))
 
 
 def plain(value: Any) -> Any:

@@ -42,6 +42,15 @@ SHOW = """() => {
 }"""
 
 
+POINT = """(point) => {
+    const query = new URLSearchParams(window.location.search);
+    if (!point || point === DEFAULT) query.delete("point"); else query.set("point", point);
+    const said = query.toString();
+    history.replaceState(null, "", said ? "?" + said : window.location.pathname);
+}"""
+"""Writes the point in focus."""
+
+
 def connect(
     demo: gr.Blocks,
     tabs: gr.Tabs,
@@ -49,13 +58,16 @@ def connect(
     controls: Mapping[str, Control],
     views: Sequence[str],
     sources: Sequence[str],
-) -> None:
+) -> Any:
     """Restore the settings of an opened link, and keep the address up to date.
 
     Args:
         controls: of the panel and all views, by name.
         views: keys of the tabs, the first one's first.
         sources: models on offer; those that are files or folders of this machine are kept out of links.
+
+    Returns:
+        The event after which all controls hold what the link says.
     """
     linked = {name: control for name, control in controls.items() if control.parse is not None}
     components = [control.component for control in linked.values()]
@@ -84,7 +96,8 @@ def connect(
 
     hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     # The tab after the rest: what is chosen before the page is there is forgotten.
-    demo.load(restore, None, outputs, **hidden).then(open_view, None, tabs, **hidden)
+    restored = demo.load(restore, None, outputs, **hidden)
+    restored.then(open_view, None, tabs, **hidden)
     local = [source for source in sources if "/" in source or source.endswith(".gguf")]
     defaults = [_words(component.value) for component in components]
     write = WRITE.replace("SETTINGS", json.dumps([list(linked), defaults, local]))
@@ -92,6 +105,7 @@ def connect(
     for tab in tabs.children:
         js = SHOW.replace("KEY", json.dumps(tab.id)).replace("FIRST", json.dumps(views[0]))  # type: ignore[attr-defined]
         tab.select(None, None, None, js=js, queue=False)  # type: ignore[attr-defined]
+    return restored
 
 
 def _words(value: object) -> str:

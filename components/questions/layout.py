@@ -16,6 +16,7 @@ from components.page.link_settings import some_of, whole
 from components.page.view import Page, View
 from components.questions.job import MOST_QUESTIONS, NAMES, Ask, check
 from components.questions.report import show
+from components.recipe.request import named_focus
 from wanda_core.evaluation.zero_shot_tasks import TASKS
 from wanda_core.method.methods import METHODS
 
@@ -115,7 +116,7 @@ class Questions(View):
                 values = api.panel_values(
                     source, calibration=calibration, own_text=own_text, samples=samples, length=length
                 )
-                focus = api.focus_of(values, page.sources, method, amount)
+                focus = named_focus(f"{method}-{amount}", values, page.sources)
                 return check({"focus": focus, "tasks": tasks, "limit": limit})
 
             scores = await api.outcome_of(page.worker, job)

@@ -10,6 +10,7 @@ from components.limits import LIMITS
 from components.recipe.amounts import Amount, parse_amounts
 from components.request_checks import broken, check_source, whole
 from components.uploads import read_upload
+from components.workspace.focus import Focus
 from components.workspace.setup import TEXTS, Setup
 from wanda_core.errors import Refused
 from wanda_core.method.recipe import Recipe
@@ -132,6 +133,17 @@ def recipe_of(method: str, amount: Amount, values: Mapping[str, object], seed: i
         schedule=_one_of("{schedule}", values.get("schedule", "layer"), ("layer", "block", "dense")),
         seed=seed,
     )
+
+
+def named_focus(words: str, values: Mapping[str, object], sources: Sequence[str]) -> Focus:
+    """The point that words such as `wanda-50` or `wanda-2:4` name, on the panel's model and texts.
+
+    Raises:
+        Refused: they name none, or the panel's values are wrong.
+    """
+    method, _, amount = words.rpartition("-")
+    setup, _ = check_setup(values, sources)
+    return Focus(setup, recipe_of(method, Amount.parse(amount), values, setup.seed))
 
 
 def _allocation(values: Mapping[str, object], sparsity: float | None) -> str:

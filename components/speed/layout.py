@@ -12,6 +12,7 @@ from components.jobs import run_button
 from components.jobs.run_button import Values
 from components.page import api
 from components.page.view import Page, View
+from components.recipe.request import named_focus
 from components.speed.figures import model_figure, shapes_figure
 from components.speed.job import Latency, MeasureLatency, recorded
 from components.speed.report import missing_html, protocol_html, sizes_html, source_label, verdict_html
@@ -88,7 +89,7 @@ class Speed(View):
 
             def job() -> MeasureLatency:
                 values = api.panel_values(source)
-                return _job({"focus": api.focus_of(values, page.sources, method, "2:4")})
+                return _job({"focus": named_focus(f"{method}-2:4", values, page.sources)})
 
             found = await api.outcome_of(page.worker, job)
             return api.plain({"protocol": found.protocol, "rows": found.rows, "sizes": found.sizes})

@@ -16,6 +16,7 @@ from components.limits import HOSTED
 from components.page import api
 from components.page.link_settings import one_of
 from components.page.view import Page, View
+from components.recipe.request import named_focus
 from components.take_away import push
 from components.take_away.job import KINDS, Export, Exported
 from components.workspace.focus import Focus
@@ -96,7 +97,7 @@ class TakeAway(View):
                 values = api.panel_values(
                     source, calibration=calibration, own_text=own_text, samples=samples, length=length
                 )
-                return job({"focus": api.focus_of(values, page.sources, method, amount), "kind": kind})
+                return job({"focus": named_focus(f"{method}-{amount}", values, page.sources), "kind": kind})
 
             made = await api.outcome_of(page.worker, make)
             return gr.FileData(path=made.file), {"bytes": made.bytes, "holds": dict(made.holds)}

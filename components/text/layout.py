@@ -12,6 +12,7 @@ from components.jobs import run_button
 from components.page import api
 from components.page.link_settings import number, one_of, some_of, truth, whole
 from components.page.view import Page, View
+from components.recipe.request import named_focus
 from components.text.job import GALLERY, NEW_TOKENS, PROMPT_CHARACTERS, Write, check, recorded_texts
 from components.text.report import show
 from components.workspace.defaults import POCKET, RECORDED_MODEL, is_recorded
@@ -193,7 +194,7 @@ class Text(View):
                 )
                 return check(
                     {
-                        "focus": api.focus_of(values, page.sources, method, amount),
+                        "focus": named_focus(f"{method}-{amount}", values, page.sources),
                         "beside": beside,
                         "prompt": prompt,
                         "new_tokens": new_tokens,

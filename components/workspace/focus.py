@@ -20,3 +20,14 @@ class Focus:
     def label(self) -> str:
         """As the chip calls it: `Wanda 50%`."""
         return point(self.recipe.as_dict())
+
+    @property
+    def words(self) -> str:
+        """As a link names it: `wanda-50`, `wanda-2:4`."""
+        recipe = self.recipe
+        free = recipe.pattern == "unstructured"
+        return (
+            f"{recipe.method}-{100 * (recipe.sparsity or 0):g}"
+            if free
+            else f"{recipe.method}-{recipe.pattern}"
+        )
