@@ -88,8 +88,8 @@ class Worker:
             Refused: too many jobs wait already, of this owner or of all.
         """
         with self._change:
-            self._purge()
             self._leave(owner, None if instead else view)
+            self._purge()
             waiting = [task for task in self._queue if owner in task.owners]
             same = [
                 task for task in (self._current, *self._queue) if task and task.job == job and task.wanted
