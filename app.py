@@ -199,6 +199,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="folders or .gguf files to offer beside the built-in models",
     )
     parser.add_argument("--port", type=int, help="of the server (default: the first free one from 7860)")
+    parser.add_argument(
+        "--mcp", action="store_true", help="serve the API as MCP tools, too (needs the extra `mcp`)"
+    )
     parser.add_argument("--runs", metavar="FOLDER", help="also keep finished runs as files in this folder")
     options = parser.parse_args(arguments)
     if options.runs:
@@ -212,6 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         css_paths=ASSETS / "style.css",
         head=header.HEAD,
         footer_links=["api"],
+        mcp_server=options.mcp,
         ssr_mode=False,
         max_file_size=LIMITS.request_bytes,
         state_session_capacity=LIMITS.sessions,
