@@ -22,6 +22,8 @@ class Limits:
     """Characters of a visitor's own text."""
     seconds: float
     """Time of one run, from its turn in the queue."""
+    fetch_seconds: float
+    """Time to download a model or a text."""
     waiting: int
     """Runs that may wait in the queue."""
     waiting_each: int
@@ -58,6 +60,7 @@ LIMITS = (
         points=12,
         text_characters=500_000,
         seconds=600,
+        fetch_seconds=300,
         waiting=30,
         waiting_each=2,
         unwatched_seconds=60,
@@ -79,6 +82,7 @@ LIMITS = (
         points=60,
         text_characters=5_000_000,
         seconds=24 * 3600,
+        fetch_seconds=24 * 3600,
         waiting=100,
         waiting_each=20,
         unwatched_seconds=None,

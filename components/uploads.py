@@ -51,7 +51,7 @@ def read_upload(file: object) -> tuple[str, str]:
     try:
         text = read_text(str(place), "calibration").text
     except Refused as error:  # without the path that it has on the server
-        raise Refused(str(error).replace(str(place), place.name[:80])) from error
+        raise Refused(error.text.replace(str(place), place.name[:80])) from error
     if broken(text):
         raise Refused(f"{place.name[:80]} holds an invalid character (a broken emoji)")
     return text[: LIMITS.text_characters], place.name[:80]

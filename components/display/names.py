@@ -13,9 +13,9 @@ NAMES = {
 
 HINTS = {
     "magnitude": "drops the smallest weights",
-    "wanda": "drops weights that are small or whose input is quiet",
+    "wanda": "drops weights with the smallest size x input strength",
     "ria": "like Wanda, but relative to the weight's row and column",
-    "random": "drops weights blindly: what any method must beat",
+    "random": "drops weights at random: the baseline to beat",
     "sparsegpt": "drops weights and adjusts the rest to make up for it; slower",
     "wanda+admm": "Wanda's choice, then the rest adjusted; slower",
 }
@@ -45,17 +45,24 @@ def amount(row: dict) -> str:
 
 CONTROLS = {
     "source": "Model",
+    "revision": "Revision",
+    "dtype": "dtype",
     "calibration": "Calibration text",
     "evaluation": "Evaluation text",
+    "chat": "Calibrate through the model's chat template",
+    "split": "Split",
+    "column": "Column",
     "method": "Methods",
-    "sparsity": "Sparsity",
-    "pattern": "Pattern",
+    "sparsity": "How much to prune",
+    "pattern": "How much to prune",
+    "group": "Weights compete within",
+    "allocation": "Sparsity of the layers",
     "samples": "Calibration windows",
     "windows": "Evaluation windows",
     "length": "Tokens per window",
     "eval_length": "Tokens per window",
-    "schedule": "Statistics from",
-    "seed": "Seed",
+    "schedule": "Activations from",
+    "seed": "Seeds",
 }
 """What the recipe panel calls a setting."""
 

@@ -40,6 +40,10 @@ class Job(ABC):
         """Time to book on ZeroGPU."""
         return 60
 
+    def fetch(self, put: Put) -> None:  # noqa: B027 - most jobs have nothing to fetch
+        """Get what comes from elsewhere (a model, a text), before the machine is needed alone. May be left behind when
+        it takes too long or nobody wants it any more."""
+
     @abstractmethod
     def compute(self, put: Put, stop: threading.Event) -> None:
         """Do the work, alone on the machine.

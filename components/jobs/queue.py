@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from components.jobs.job import Event, Failure, Job, Progress
-from components.jobs.runner import carry_out
+from components.jobs.runner import ZERO_GPU, carry_out
 from components.limits import LIMITS
 from wanda_core.errors import Refused
 
@@ -58,24 +58,29 @@ class Task:
 
 
 class Worker:
-    """Runs tasks one after the other in a thread of its own.
+    """Runs tasks one after the other in a thread of its own; on ZeroGPU a few at once.
 
     Args:
         work: turns a job into events; closed to stop it.
         waiting: tasks that may wait.
+        at_once: tasks that run side by side: on ZeroGPU each has a process and a GPU of its own.
     """
 
     def __init__(
-        self, work: Callable[[Job], Iterator[Event]] = carry_out, waiting: int = LIMITS.waiting
+        self,
+        work: Callable[[Job], Iterator[Event]] = carry_out,
+        waiting: int = LIMITS.waiting,
+        at_once: int = 4 if ZERO_GPU else 1,
     ) -> None:
         self._work = work
         self._most = waiting
         self._queue: deque[Task] = deque()
-        self._current: Task | None = None
+        self._current: list[Task] = []
         self._last: OrderedDict[str, dict[str, Task]] = OrderedDict()
         """By owner, the last task of each view."""
         self._change = threading.Condition()
-        threading.Thread(target=self._run, name="worker", daemon=True).start()
+        for _ in range(at_once):
+            threading.Thread(target=self._run, name="worker", daemon=True).start()
 
     def join(self, owner: str, view: str, job: Job, *, instead: bool = False) -> Task:
         """Ask for a job on an owner's behalf; their earlier job of that view is left.
@@ -91,9 +96,7 @@ class Worker:
             self._leave(owner, None if instead else view)
             self._purge()
             waiting = [task for task in self._queue if owner in task.owners]
-            same = [
-                task for task in (self._current, *self._queue) if task and task.job == job and task.wanted
-            ]
+            same = [task for task in (*self._current, *self._queue) if task.job == job and task.wanted]
             if same and not same[0].over:
                 task = same[0]
             elif len(waiting) >= LIMITS.waiting_each:
@@ -143,7 +146,7 @@ class Worker:
         """How many tasks come before this one."""
         with self._change:
             self._purge()
-            return self._queue.index(task) + (self._current is not None) if task in self._queue else 0
+            return self._queue.index(task) + bool(self._current) if task in self._queue else 0
 
     def _leave(self, owner: str, view: str | None) -> None:
         for key, task in self._last.get(owner, {}).items():
@@ -160,11 +163,13 @@ class Worker:
     def _run(self) -> None:
         while True:
             with self._change:
-                self._current = None
                 self._change.wait_for(lambda: self._queue)
-                task = self._current = self._queue.popleft()
+                task = self._queue.popleft()
+                self._current.append(task)
             task.context.run(self._carry_out, task)
-            task.ended = monotonic()
+            with self._change:
+                self._current.remove(task)
+                task.ended = monotonic()
 
     def _carry_out(self, task: Task) -> None:
         task.started = monotonic()

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-from components.jobs.job import Event, Failure, Job, Progress
+from components.jobs.job import Event, Failure, Job, Progress, Put
 from components.limits import LIMITS
 from wanda_core.errors import Refused, Stopped
 
-ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
-
-
-ZERO_GPU_SECONDS = 120
-"""What an anonymous visitor has in a day."""
-
-
+ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true", "t")
+ZERO_GPU_SECONDS = 80
+"""What a job may book: an anonymous visitor has 120 s a day, and the present GPUs are booked at 1.5 times the time."""
 SECONDS_BETWEEN_EVENTS = 0.1
 """Progress that comes sooner after the last event is not passed on: nobody sees it."""
-
-
 HEARTBEAT = 0.5
 """Seconds without news after which a job's last progress is told again, so that whoever follows can stop it."""
-
+PATIENCE = 20
+"""Seconds that stopped work has to end; a library that does not return is left behind."""
 
 _heavy = threading.Lock()
 """Held by whoever computes: pruning and evaluation point the shared model at other weights for a while."""
-
-
 _importing = threading.Lock()
+
+
+def _renew_locks() -> None:
+    global _heavy, _importing
+    _heavy, _importing = threading.Lock(), threading.Lock()
+
+
+# On ZeroGPU a job's process may be forked while a thread of the page holds one, which nobody there would release.
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 def import_engine() -> None:
@@ -44,30 +46,47 @@ def import_engine() -> None:
 
 
 def carry_out(job: Job) -> Iterator[Event]:
-    """Do a job. Closing the generator stops the work at the next layer and leaves the models as they were."""
+    """Do a job: fetch what comes from elsewhere, which holds up nobody else, then compute alone on the machine.
+
+    Closing the generator stops the work at the next layer and leaves the models as they were.
+    """
+    for event in _events(lambda put, stop: job.fetch(put), LIMITS.fetch_seconds):
+        yield event
+        if isinstance(event, Failure):
+            return
+    yield from compute(job)
+
+
+def compute(job: Job) -> Iterator[Event]:
+    """The part of a job that needs the machine alone."""
+
+    def work(put: Put, stop: threading.Event) -> None:
+        while not _heavy.acquire(timeout=HEARTBEAT):
+            if stop.is_set():
+                raise Stopped
+            put(Progress("Waiting for earlier work to end", 0.0))
+        try:
+            job.compute(put, stop)
+        finally:
+            _heavy.release()
+
+    return _events(work, job.gpu_seconds - 5 if ZERO_GPU else LIMITS.seconds)
+
+
+def _events(work: Callable[[Put, threading.Event], None], seconds: float) -> Iterator[Event]:
+    """Let work run in a thread of its own, for so long at most, and pass on what it reports."""
     events: SimpleQueue[Event | None] = SimpleQueue()
     stop = threading.Event()
 
-    def work() -> None:
+    def run() -> None:
         try:
-            with _heavy:
-                began = monotonic()
-
-                def put(event: Event) -> None:
-                    # Every job tells of its progress at least once for each layer, window or token.
-                    if isinstance(event, Progress) and monotonic() - began > LIMITS.seconds:
-                        raise Refused(
-                            f"longer than the {LIMITS.seconds:.0f} s a run may take here: ask for less"
-                        )
-                    events.put(event)
-
-                import_engine()
-                job.compute(put, stop)
+            import_engine()
+            work(events.put, stop)
         except Refused as error:
             events.put(Failure(error.text))
         except Stopped:
             pass
-        except Exception as error:
+        except BaseException as error:  # a library in Rust panics with what is no `Exception`
             from wanda_core.machine import is_out_of_memory
 
             if not is_out_of_memory(error):
@@ -80,11 +99,15 @@ def carry_out(job: Job) -> Iterator[Event]:
             give_back()  # else a server that has served many holds hundreds of megabytes of what it freed
             events.put(None)
 
-    thread = threading.Thread(target=work, name="work")
+    thread = threading.Thread(target=run, name="work", daemon=True)
+    began = monotonic()
     thread.start()
     latest, told = Progress("Starting", 0.0), 0.0
     try:
         while True:
+            if monotonic() - began > seconds:
+                yield Failure(f"longer than the {seconds:.0f} s that this may take here: ask for less")
+                return
             try:
                 event = events.get(timeout=HEARTBEAT)
             except Empty:
@@ -99,10 +122,10 @@ def carry_out(job: Job) -> Iterator[Event]:
             yield event
     finally:
         stop.set()
-        thread.join()
+        thread.join(PATIENCE)
 
 
 if ZERO_GPU:
     import spaces
 
-    carry_out = spaces.GPU(duration=lambda job: min(ZERO_GPU_SECONDS, job.gpu_seconds))(carry_out)
+    compute = spaces.GPU(duration=lambda job: min(ZERO_GPU_SECONDS, job.gpu_seconds))(compute)

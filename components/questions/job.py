@@ -11,7 +11,7 @@ from components.display.names import name, point
 from components.jobs.job import Job, Progress, Put
 from components.request_checks import whole
 from components.workspace.beside import side_by_side
-from components.workspace.experiment import prepare
+from components.workspace.experiment import fetch, prepare
 from components.workspace.prunings import prunings_of
 from components.workspace.setup import Setup
 from wanda_core.errors import Refused
@@ -60,6 +60,9 @@ class Ask(Job):
     @property
     def gpu_seconds(self) -> float:
         return 30 + 15 * len(self.recipes) + 10 * len(self.tasks)
+
+    def fetch(self, put: Put) -> None:
+        fetch(self.setup, put)
 
     def compute(self, put: Put, stop: threading.Event) -> None:
         subject = prepare(self.setup, put)

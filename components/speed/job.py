@@ -9,7 +9,7 @@ from typing import Any
 
 from components.assets import ASSETS
 from components.jobs.job import Job, Progress, Put
-from components.workspace.experiment import prepare
+from components.workspace.experiment import fetch, prepare
 from components.workspace.prunings import pruning_of
 from components.workspace.setup import Setup
 from wanda_core.method.recipe import Recipe
@@ -46,6 +46,9 @@ class MeasureLatency(Job):
     @property
     def gpu_seconds(self) -> float:
         return 90
+
+    def fetch(self, put: Put) -> None:
+        fetch(self.setup, put)
 
     def compute(self, put: Put, stop: threading.Event) -> None:
         from wanda_core.speed import layer_latency, model_latency

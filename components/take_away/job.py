@@ -14,7 +14,7 @@ from typing import Any
 
 from components.jobs.job import Job, Progress, Put
 from components.limits import LIMITS
-from components.workspace.experiment import prepare
+from components.workspace.experiment import fetch, prepare
 from components.workspace.measured_rows import kept_row
 from components.workspace.prunings import pruning_of
 from components.workspace.setup import Setup
@@ -53,6 +53,9 @@ class Export(Job):
     @property
     def gpu_seconds(self) -> float:
         return 60
+
+    def fetch(self, put: Put) -> None:
+        fetch(self.setup, put)
 
     def compute(self, put: Put, stop: threading.Event) -> None:
         from wanda_core.experiments.points import describe

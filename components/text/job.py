@@ -15,7 +15,7 @@ from components.jobs.job import Job, Progress, Put
 from components.jobs.runner import SECONDS_BETWEEN_EVENTS
 from components.request_checks import broken, whole
 from components.workspace.beside import side_by_side
-from components.workspace.experiment import prepare
+from components.workspace.experiment import fetch, prepare
 from components.workspace.prunings import prunings_of
 from components.workspace.setup import Setup
 from wanda_core.errors import Refused
@@ -104,6 +104,9 @@ class Write(Job):
     @property
     def gpu_seconds(self) -> float:
         return 30 + 15 * len(self.recipes)
+
+    def fetch(self, put: Put) -> None:
+        fetch(self.setup, put)
 
     def compute(self, put: Put, stop: threading.Event) -> None:
         from wanda_core.generation.sampling import Sampling

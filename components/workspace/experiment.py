@@ -18,7 +18,8 @@ from components.workspace.setup import NOISE, Setup
 from wanda_core.errors import Refused
 from wanda_core.method.recipe import Recipe
 
-_texts: Shelf[Any] = Shelf("texts")
+_texts: Shelf[Any] = Shelf("tokens of texts")
+_read_before: Shelf[Any] = Shelf("texts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,18 @@ class Subject:
     def key(self, recipe: Recipe | str) -> tuple[Any, ...]:
         """Names a pruning, or what a word says, of this model, calibrated on these windows."""
         return (self.model.fingerprint, self.protocol["calibration_sha256"], recipe)
+
+
+def fetch(setup: Setup, put: Put) -> None:
+    """Get the texts from elsewhere, if they are not here yet.
+
+    Raises:
+        Refused: something cannot be had.
+    """
+    for role, name in (("evaluation", setup.evaluation), ("calibration", setup.calibration)):
+        if name not in (NOISE, "own", "file"):
+            put(Progress("Fetching the text", 0.0))
+            _read(name, role, setup)
 
 
 def prepare(setup: Setup, put: Put) -> Subject:
@@ -102,6 +115,10 @@ def _read(name: str, role: str, setup: Setup) -> Any:
         return replace(text, name=f"the built-in stories ({role} part)")
     if name in ("own", "file"):
         return Text(setup.own_name or "your own text", setup.own_text, "own")
-    if name == "dataset":
-        return read_text(setup.dataset, role, characters=8 * LIMITS.tokens)
-    return read_text(name, role, characters=8 * LIMITS.tokens)
+    key = (name, role, setup.dataset, setup.split, setup.column)
+    kept = _read_before.get(key)
+    if kept is None:
+        source = setup.dataset if name == "dataset" else name
+        kept = read_text(source, role, characters=8 * LIMITS.tokens)
+        _read_before.put(key, kept, 2 * len(kept.text))
+    return kept
