@@ -3,195 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import secrets
+import sys
 from collections.abc import Sequence
-from html import escape
-from typing import Any
 
-# Before gradio is imported: nothing is asked of other machines unless a visitor asks for a model or text of the Hub.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-if os.environ.get("SPACE_ID"):  # a token of the Space's owner opens nothing to strangers
-    os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
-
-import gradio as gr
-
-from components.assets import ASSETS
-from components.cost.layout import Cost
-from components.inside.layout import Inside
-from components.jobs.queue import Worker
-from components.learn import layout as learn
-from components.limits import LIMITS
-from components.page import header, links
-from components.page.compression import PageCompression
-from components.page.request_limit import RequestLimit
-from components.page.theme import THEME
-from components.page.view import Page, View
-from components.questions.layout import Questions
-from components.recipe import layout as recipe
-from components.recipe.estimate import estimate
-from components.recipe.layout import Panel
-from components.recipe.request import named_focus
-from components.runs import layout as runs
-from components.speed.layout import Speed
-from components.take_away.layout import TakeAway
-from components.text.layout import Text
-from components.workspace import run_folder, run_store
-from components.workspace.defaults import DEFAULTS, default_text, offered_sources
-from components.workspace.focus import Focus
-from components.workspace.models import warm_up
-from components.workspace.setup import Setup
-from wanda_core.errors import Refused
-from wanda_core.method.recipe import Recipe
-
-SECRET = "wanda-lab-browser-1"
-"""Not secret: with a key that changes at every start a browser's own values would vanish."""
-TO_VERDICT = """() => {
-    if (window.innerWidth < 800) document.querySelector("#views")?.scrollIntoView({block: "start"});
-}"""
-
-VIEWS: tuple[type[View], ...] = (Cost, Inside, Text, Questions, Speed, TakeAway)
-"""The tabs, in their order."""
+VIEWS = (
+    "components.cost.layout:Cost",
+    "components.inside.layout:Inside",
+    "components.text.layout:Text",
+    "components.questions.layout:Questions",
+    "components.speed.layout:Speed",
+    "components.take_away.layout:TakeAway",
+)
+"""The tabs, in their order. Named, not imported: the command line shares this module and does without the page."""
 
 
-def build(sources: Sequence[str]) -> gr.Blocks:
-    """The page.
-
-    Args:
-        sources: models on offer beside those of the Hub; the first is chosen.
-    """
-    with gr.Blocks(
-        title="Wanda Lab", fill_width=True, analytics_enabled=False, delete_cache=(600, LIMITS.upload_seconds)
-    ) as demo:
-        _lab(demo, [view() for view in VIEWS], sources)
-    with demo.route("Learn", "/learn", show_in_navbar=False) as lesson:
-        header.build("learn")
-        learn.build(lesson)
-    with demo.route("Runs", "/runs", show_in_navbar=False) as kept:
-        header.build("runs")
-        runs.build(kept)
-    return demo.queue(max_size=4 * LIMITS.waiting)
-
-
-def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None:
-    """The Lab: the panel on the left, the views on the right, wired to what they share.
-
-    Args:
-        views: the tabs, in their order; the first is measured by the panel's Run.
-        sources: models on offer beside those of the Hub; the first is chosen.
-    """
-    header.build("lab")
-    visitor = gr.BrowserState(None, storage_key="wanda-lab-visitor", secret=SECRET)
-    focus = gr.State(_first_focus(sources[0]))
-    kept_run = gr.Textbox(visible="hidden")
-    kept_run.change(None, kept_run, None, js=run_store.KEEP, queue=False)
-    notice = gr.HTML(visible=False, elem_id="notice")
-    with gr.Row(elem_id="columns"):
-        with gr.Column(scale=2, min_width=300, elem_id="panel"):
-            panel = recipe.build(sources)
-        with gr.Column(scale=5, min_width=320, elem_id="views"):
-            chip = gr.HTML(_chip(_first_focus(sources[0])), elem_id="focus-chip")
-            with gr.Tabs(elem_id="tabs") as tabs:
-                laid_out = []
-                for view in views:
-                    with gr.Tab(view.title, id=view.key) as tab:
-                        view.build(sources)
-                    laid_out.append((view, tab))
-    page = Page(
-        demo=demo,
-        worker=Worker(),
-        sources=sources,
-        visitor=visitor,
-        panel=panel.form,
-        panel_run=panel.run,
-        focus=focus,
-        tabs=tabs,
-        kept_run=kept_run,
-        titles={view.key: view.title for view in views},
-    )
-    demo.load(_visitor, visitor, visitor, api_visibility="private", show_progress="hidden")
-    point = gr.Textbox(visible="hidden")
-    focus.change(
-        lambda now: [_chip(now), now.words],
-        focus,
-        [chip, point],
-        queue=False,
-        api_visibility="private",
-        show_progress="hidden",
-    )
-    default = json.dumps(_first_focus(sources[0]).words)
-    point.change(None, point, None, js=links.POINT.replace("DEFAULT", default), queue=False)
-    for view, tab in laid_out:
-        view.connect(page, tab)
-    _estimate(panel, demo, sources)
-    panel.run.run.click(None, None, None, js=TO_VERDICT, queue=False)
-    controls = dict(panel.form.controls)
-    for view in views:
-        controls |= view.form.controls
-    restored = links.connect(demo, tabs, notice, controls, [view.key for view in views], sources)
-    names = list(panel.form.components)
-
-    def restore_point(request: gr.Request, *values: Any) -> Any:
-        """The point that a link names, on the model and texts that it names."""
-        words = request.query_params.get("point")
-        if words is None:
-            return gr.skip()
-        try:
-            return named_focus(words, dict(zip(names, values, strict=True)), sources)
-        except Refused:
-            return gr.skip()
-
-    restored.then(
-        restore_point,
-        list(panel.form.components.values()),
-        focus,
-        preprocess=False,
-        api_visibility="private",
-        show_progress="hidden",
-    )
-
-
-def _first_focus(source: str) -> Focus:
-    """What is in focus before anything was clicked: half of the weights pruned by Wanda."""
-    text = default_text(source)
-    windows = {key: DEFAULTS[key] for key in ("samples", "length", "windows")}
-    return Focus(Setup(source, text, text, **windows), Recipe(method="wanda", sparsity=0.5))
-
-
-def _visitor(known: str | None) -> Any:
-    """A random id, made once for each browser: the key to its own jobs."""
-    return gr.skip() if known else secrets.token_urlsafe(24)
-
-
-def _chip(focus: Focus) -> str:
-    said = f"<b>{escape(focus.label)}</b>"
-    return f'<p class="chip">In focus: {said} <span>Click a point or a row in Cost to look at another.</span></p>'
-
-
-def _estimate(panel: Panel, demo: gr.Blocks, sources: Sequence[str]) -> None:
-    """Say what a run will take whenever a control was changed."""
-    names = list(panel.form.components)
-    controls = list(panel.form.components.values())
-
-    def said(*values: Any) -> list[str]:
-        return list(estimate(dict(zip(names, values, strict=True)), sources))
-
-    gr.on(
-        [demo.load, *(control.change for control in controls)],
-        said,
-        controls,
-        [panel.estimate, panel.model_note],
-        preprocess=False,
-        trigger_mode="always_last",
-        concurrency_limit=4,
-        api_visibility="private",
-        show_progress="hidden",
-    )
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Open the page."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument(
         "models",
         nargs="*",
@@ -200,29 +29,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--port", type=int, help="of the server (default: the first free one from 7860)")
     parser.add_argument(
-        "--mcp", action="store_true", help="serve the API as MCP tools, too (needs the extra `mcp`)"
+        "--runs",
+        metavar="FOLDER",
+        help="keep finished runs as files in this folder, too, and show those in it",
     )
-    parser.add_argument("--runs", metavar="FOLDER", help="also keep finished runs as files in this folder")
+    parser.add_argument("--mcp", action="store_true", help="serve the API as MCP tools, too (extra `mcp`)")
     options = parser.parse_args(arguments)
+
+    # Before gradio is imported: nothing is asked of other machines unless a visitor asks for a model or text of the Hub.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    if os.environ.get("SPACE_ID"):  # a token of the Space's owner opens nothing to strangers
+        os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
+    from components import lab
+    from components.workspace import run_folder
+    from components.workspace.defaults import offered_sources
+
     if options.runs:
         os.environ[run_folder.VARIABLE] = options.runs
     sources = offered_sources(options.models)
-    demo = build(sources)
-    demo.launch(
-        server_port=options.port,
-        prevent_thread_lock=True,
-        theme=THEME,
-        css_paths=ASSETS / "style.css",
-        head=header.HEAD,
-        footer_links=["api"],
-        mcp_server=options.mcp,
-        ssr_mode=False,
-        max_file_size=LIMITS.request_bytes,
-        state_session_capacity=LIMITS.sessions,
-        app_kwargs={"middleware": [RequestLimit.sized(LIMITS.request_bytes), PageCompression.middleware()]},
+    lab.serve(lab.build(sources, VIEWS), port=options.port, mcp=options.mcp, warm=sources[0])
+
+
+def command() -> int:
+    """What `wanda-lab` runs: the page with `app`, else the command line, which needs neither gradio nor the page."""
+    if sys.argv[1:2] == ["app"]:
+        main(sys.argv[2:], prog="wanda-lab app")
+        return 0
+    from wanda_core.__main__ import main as command_line
+
+    return command_line(
+        prog="wanda-lab", more="`wanda-lab app [MODEL ...] [--port PORT]` opens the page in a browser."
     )
-    warm_up(sources[0])
-    demo.block_thread()
 
 
 if __name__ == "__main__":

@@ -16,5 +16,5 @@ setup(
     packages=[*find_packages(include=["wanda_core*", "components*"]), *FOLDERS],
     package_dir={ASSETS: "assets"},
     package_data={folder: ["*"] for folder in FOLDERS},
-    py_modules=["app", "wanda_lab"],
+    py_modules=["app"],
 )

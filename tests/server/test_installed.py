@@ -15,7 +15,7 @@ import pytest
 from tests.support.server import ROOT, served
 
 pytestmark = pytest.mark.long
-PARTS = ["pyproject.toml", "setup.py", "README.md", "LICENSE", "requirements.txt", "app.py", "wanda_lab.py"]
+PARTS = ["pyproject.toml", "setup.py", "README.md", "LICENSE", "requirements.txt", "app.py"]
 FOLDERS = ["wanda_core", "components", "assets"]
 
 
@@ -53,8 +53,8 @@ def test_the_help_needs_neither_torch_nor_the_page(installed: Path, tmp_path: Pa
     asked = run(installed, tmp_path, str(installed / "bin" / "wanda-lab"), "--help")
     assert all(command in asked for command in ("prune", "compare", "latency", "wanda-lab app"))
     code = (
-        "import sys, wanda_lab; sys.argv = ['wanda-lab', '--help']\n"
-        "try: wanda_lab.main()\nexcept SystemExit: pass\n"
+        "import sys, app; sys.argv = ['wanda-lab', '--help']\n"
+        "try: app.command()\nexcept SystemExit: pass\n"
         "print([name for name in ('torch', 'transformers', 'gradio', 'components') if name in sys.modules])"
     )
     assert run(installed, tmp_path, sys.executable, "-c", code).splitlines()[-1] == "[]"
@@ -75,8 +75,8 @@ def test_the_command_line_finds_the_pocket_model_and_needs_no_page(installed: Pa
         "out",
     ]
     code = (
-        "import sys, wanda_lab, wanda_core; sys.argv[0] = 'wanda-lab'\n"
-        "assert wanda_lab.main() == 0\n"
+        "import sys, app, wanda_core; sys.argv[0] = 'wanda-lab'\n"
+        "assert app.command() == 0\n"
         "print(wanda_core.__file__, [name for name in ('gradio', 'components') if name in sys.modules])"
     )
     said = run(installed, tmp_path, sys.executable, "-c", code, *arguments).splitlines()[-1]
