@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parser.add_argument("--mcp", action="store_true", help="serve the API as MCP tools, too (extra `mcp`)")
     options = parser.parse_args(arguments)
 
-    # Before gradio is imported: nothing is asked of other machines unless a visitor asks for a model or text of the Hub.
+    # Before gradio is imported: nothing is asked of other machines unless a visitor asks for something of the Hub.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     if os.environ.get("SPACE_ID"):  # a token of the Space's owner opens nothing to strangers
         os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
