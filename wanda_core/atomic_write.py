@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from pathlib import Path
 
 from wanda_core.errors import Refused
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Replace a file's content in one step.
+    """Replace a file's content in one step, also while another thread does the same.
 
     Raises:
         Refused: it cannot be written.
     """
-    stage = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    stage = file.with_name(f".{file.name}.{secrets.token_hex(8)}.partial")
     try:
         stage.write_text(text, encoding="utf-8")
         stage.replace(file)

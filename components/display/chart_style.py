@@ -1,8 +1,13 @@
-"""Colours, fonts and grids that all charts share."""
+"""Colours, fonts, grids, names and saved pictures that all charts share."""
 
 from __future__ import annotations
 
+import json
+import math
+
+import gradio as gr
 import plotly.graph_objects as go
+import plotly.io as pio
 from gradio.components.plot import PlotData
 
 COLOURS = {
@@ -14,12 +19,65 @@ COLOURS = {
     "wanda+admm": "#56b4e9",
     "random": "#b38f00",
 }
-
-
+"""Of methods, and of nothing else. Okabe and Ito's, which colour-blind people can tell apart."""
 OTHER = "#8c6bb1"
-
-
+"""Of methods without a colour of their own."""
 GRID = "rgba(128,128,128,0.25)"
+INK = "#7a7f87"
+"""Lines and marks that belong to no method."""
+
+SAVED = {"width": 1000, "font": "#222222"}
+"""Of saved pictures: pixels across, and what text is written in on their white ground."""
+
+pio.templates.default = None
+"""A template is checked anew for every figure, longer than drawing takes; the look is set in `styled`."""
+
+SCRIPT = """
+const save = async (plot) => {
+  const meta = plot.layout.meta ?? {};
+  const layout = JSON.parse(JSON.stringify(plot.layout));
+  const height = (plot.clientHeight || 400) + 70;
+  Object.assign(layout, {paper_bgcolor: "#fff", plot_bgcolor: "#fff", autosize: false, width: SAVED.width, height,
+    font: {...layout.font, color: SAVED.font},
+    title: {text: meta.title, x: 0.01, xanchor: "left", y: 0.98, yanchor: "top", font: {size: 17, color: SAVED.font}},
+    margin: {...layout.margin, t: (layout.margin?.t ?? 36) + 46}});
+  layout.annotations = [...(layout.annotations ?? []), {text: meta.source ?? "", showarrow: false, xref: "paper",
+    yref: "paper", x: 0, xanchor: "left", y: 1, yanchor: "bottom", yshift: layout.margin.t - 66,
+    font: {size: 12, color: SAVED.font}}];
+  const url = await window.Plotly.toImage(
+    {data: plot.data, layout}, {format: "png", width: SAVED.width, height, scale: 2});
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = (plot._context.toImageButtonOptions?.filename ?? "wanda-lab") + ".png";
+  link.click();
+};
+setInterval(() => {
+  for (const plot of document.querySelectorAll(".js-plotly-plot")) {
+    const picture = plot.querySelector("svg.main-svg");
+    if (!picture || !plot.layout) continue;
+    const name = plot.layout.meta?.name ?? plot.layout.meta?.title;
+    if (name && picture.getAttribute("aria-label") !== name) {
+      picture.setAttribute("role", "img");
+      picture.setAttribute("aria-label", name);
+    }
+    if (plot.dataset.saves) continue;
+    plot.dataset.saves = "1";
+    // In place of Plotly's own, whose picture has neither title nor ground.
+    plot.addEventListener("click", (event) => {
+      if (!event.target.closest?.("[data-title='Save the picture']")) return;
+      event.stopPropagation();
+      event.preventDefault();
+      save(plot);
+    }, true);
+  }
+}, 300);
+"""
+"""Names every chart for those who cannot see it, and saves pictures that can be shown elsewhere."""
+
+
+def build() -> None:
+    """What all charts of a page need once."""
+    gr.HTML("", visible="hidden", js_on_load=SCRIPT.replace("SAVED", json.dumps(SAVED)), elem_id="charts")
 
 
 def new_figure(height: int) -> go.Figure:
@@ -27,15 +85,22 @@ def new_figure(height: int) -> go.Figure:
 
 
 def styled(figure: go.Figure, height: int) -> go.Figure:
-    """Transparent, so that the page's light or dark shows through; the style sheet colours the text."""
+    """Transparent, so that the page's light or dark shows through; the style sheet colours the text. The legend lies
+    below, clear of the toolbar."""
     figure.update_layout(
         height=height,
         margin={"l": 10, "r": 16, "t": 36, "b": 10},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"size": 13, "color": "#7a7f87"},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-        hoverlabel={"namelength": -1},
+        font={"size": 13, "color": INK},
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "font": {"size": 12}},
+        hoverlabel={
+            "namelength": -1,
+            "bgcolor": "#1f2937",
+            "bordercolor": "#1f2937",
+            "font": {"color": "#ffffff", "size": 13},
+            "align": "left",
+        },
     )
     axes = {"gridcolor": GRID, "zeroline": False, "automargin": True, "title_font_size": 13}
     figure.update_xaxes(axes)
@@ -43,21 +108,58 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
     return figure
 
 
-def drawn(figure: go.Figure, file: str) -> PlotData:
+def drawn(
+    figure: go.Figure, file: str, title: str = "", source: str = "", name: str = "", movable: bool = False
+) -> PlotData:
     """With a button that saves the picture always in sight.
 
     Args:
         file: name of the download, without its ending.
+        title: written on the saved picture.
+        source: below the title: what was measured, and how.
+        name: what a screen reader says; the title where there is none.
+        movable: the figure's shapes can be dragged.
     """
     figure.update_layout(
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#7a7f87", "activecolor": COLOURS["wanda"]}
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": COLOURS["wanda"]},
+        meta={"title": title, "source": source, "name": name or title or file},
     )
-    config = (
-        '{"displayModeBar":true,"displaylogo":false,"modeBarButtons":[["toImage"]],'
-        f'"toImageButtonOptions":{{"filename":"{file}","scale":2}}}}'
-    )
-    return PlotData(type="plotly", plot=f'{figure.to_json()[:-1]},"config":{config}}}')
+    config = {
+        "displayModeBar": True,
+        "displaylogo": False,
+        "modeBarButtons": [["toImage"]],
+        "toImageButtonOptions": {"filename": file, "scale": 2},
+        "locale": "en",
+        "locales": {"en": {"dictionary": {"Download plot as a PNG": "Save the picture"}}},
+        "edits": {"shapePosition": movable},
+    }
+    return PlotData(type="plotly", plot=f'{figure.to_json()[:-1]},"config":{json.dumps(config)}}}')
 
 
 def colour_of(method: str) -> str:
     return COLOURS.get(method, OTHER)
+
+
+def log_axis(low: float, high: float) -> dict[str, object]:
+    """A logarithmic axis from `low` to `high` with at least three ticks where numbers are read."""
+    span = math.log10(high / low)
+    steps = (
+        (1,)
+        if span > 4
+        else (1, 3)
+        if span > 2.5
+        else (1, 2, 5)
+        if span > 0.9
+        else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    )
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    if len(ticks) < 3:
+        ticks = [low * (high / low) ** share for share in (0.1, 0.5, 0.9)]
+    return {
+        "type": "log",
+        "range": [math.log10(low), math.log10(high)],
+        "tickvals": ticks,
+        "ticktext": [f"{tick:,.3g}" if tick < 1000 else f"{tick:,.0f}" for tick in ticks],
+    }

@@ -6,6 +6,18 @@ from html import escape
 from typing import Any
 
 from components.display.number_format import threads
+from components.workspace.defaults import RECORDED_MODEL, SMOLLM2
+
+
+def model_name(protocol: dict[str, Any]) -> str:
+    """What the model of a measurement is called: the last part of its source."""
+    source = str(protocol.get("source", ""))
+    return RECORDED_MODEL if source == SMOLLM2 else source.rsplit("/", 1)[-1]
+
+
+def machine(protocol: dict[str, Any]) -> str:
+    """`2026-11-25 on AMD EPYC, 2 threads`."""
+    return escape(f"{protocol['date']} on {protocol['device']}, {threads(protocol['threads'])}")
 
 
 def protocol_note(protocol: dict[str, Any], recorded: bool) -> str:

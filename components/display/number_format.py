@@ -12,7 +12,7 @@ def number(value: float | None) -> str:
 
 def times(value: float) -> str:
     """How many times the dense model's: three digits that matter."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def duration(seconds: float) -> str:

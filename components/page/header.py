@@ -15,10 +15,6 @@ HEAD = f"""
 <meta property="og:description" content="{LINE}">
 <meta property="og:type" content="website">
 """
-SPACE = os.environ.get("SPACE_ID")
-if SPACE:  # a picture needs an address of its own, which only a Space has
-    PICTURE = f"https://huggingface.co/spaces/{SPACE}/resolve/main/assets/screenshot.png"
-    HEAD += f'<meta property="og:image" content="{PICTURE}"><meta name="twitter:card" content="summary_large_image">\n'
 
 SCRIPT = """
 const space = SPACE;
@@ -62,7 +58,8 @@ def build(page: str) -> None:
             '<button type="button" id="copy-link">Copy link</button>'
             '<button type="button" id="report">Report</button>'
         )
-    address = f"https://huggingface.co/spaces/{SPACE}" if SPACE else None
+    space = os.environ.get("SPACE_ID")
+    address = f"https://huggingface.co/spaces/{space}" if space else None
     gr.HTML(
         f'<header><h1><a href="./">Wanda Lab</a></h1><p>{LINE}</p>'
         f'<nav aria-label="Pages">{links}</nav>{tools}</header>',

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from components.cache import Shelf
 from components.workspace.experiment import Subject
 from components.workspace.setup import Setup
+from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import Recipe
 
 Row = dict[str, Any]
-ROW_BYTES = 1500
+ROW_BYTES = 2500
 _rows: Shelf[Row] = Shelf("rows")
 """By weights, tokens and recipe: thirty students pressing the same Run compute it once."""
 _measured: Shelf[bool] = Shelf("measured")
@@ -34,10 +36,17 @@ def has_measured(setup: Setup, recipe: Recipe | None) -> bool:
     return bool(_measured.get(_asked(setup, recipe)))
 
 
+def depends_on_seed(recipe: Recipe) -> bool:
+    """Whether other calibration windows give other masks: not where no activations are looked at."""
+    return METHODS[recipe.method].needs_inputs or recipe.allocation == "owl" or recipe.method == "random"
+
+
 def _asked(setup: Setup, recipe: Recipe | str | None) -> tuple[Any, ...]:
-    if recipe is None:  # the dense model does not depend on the calibration windows' seed
+    if not isinstance(recipe, Recipe):  # the dense model does not depend on the calibration windows
+        return (setup.seeded(0).digest, recipe)
+    if not depends_on_seed(recipe):
         setup = setup.seeded(0)
-    return (setup.digest, recipe)
+    return (setup.digest, replace(recipe, seed=setup.seed))
 
 
 def _key(subject: Subject, recipe: Recipe | str | None) -> tuple[Any, ...]:

@@ -1,1 +1,0 @@
-"""Results: what pruning costs in perplexity, and layer by layer."""

@@ -1,1 +1,0 @@
-"""How far: the most that each method can remove within a budget."""
