@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from components.export.job import Export
+
 from components.jobs.queue import Worker
 from components.recipe.request import check_panel
 from tests.support.queue import PAGE, until
