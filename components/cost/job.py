@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from components.cost.outcome import Outcome
 from components.jobs.job import Event, Job, Progress, Put
-from components.workspace.experiment import Subject, prepare
+from components.workspace.experiment import Subject, fetch, prepare
 from components.workspace.measured_rows import depends_on_seed, keep_row, kept_row
 from components.workspace.models import shared_model
 from components.workspace.pace import learn_from
@@ -41,6 +42,12 @@ class Measure(Job):
     @property
     def rows(self) -> int:
         return len(self.points) + self.int8 + bool(self.smaller)
+
+    def fetch(self, put: Put) -> None:
+        fetch(self.setup, put)
+        for text in {point.calibration.text for point in self.points if point.calibration}:
+            with suppress(Refused):  # the points of that text will say so, the others go on
+                fetch(replace(self.setup, calibration=text), put)
 
     def compute(self, put: Put, stop: threading.Event) -> None:
         _Run(self, put, stop).measure()

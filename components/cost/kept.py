@@ -11,6 +11,7 @@ from components.cost.outcome import Outcome
 from components.cost.request import default_measure
 from components.workspace.defaults import POCKET, SMOLLM2, is_recorded
 from wanda_core.errors import Refused
+from wanda_core.experiments.rows import rows_of
 
 RECORDED = ASSETS / "recorded"
 _shown: Shelf[Outcome] = Shelf("shown")
@@ -35,7 +36,7 @@ def recorded_of(source: object) -> Outcome | None:
 def _recorded(name: str, source: str) -> Outcome:
     content = json.loads((RECORDED / f"cost-{name}.json").read_text(encoding="utf-8"))
     layers = {int(index): reports for index, reports in content["layers"].items()}
-    rows = content["rows"]
+    rows = rows_of(content)
     return Outcome(
         content["protocol"],
         rows,
@@ -51,7 +52,7 @@ def _recorded(name: str, source: str) -> Outcome:
 def recorded_sweep(name: str) -> Outcome:
     """A recorded sweep of SmolLM2-135M-Instruct under a protocol of its own; see `record.SWEEPS`."""
     content = json.loads((RECORDED / f"sweep-{name}.json").read_text(encoding="utf-8"))
-    rows = content["rows"]
+    rows = rows_of(content)
     return Outcome(content["protocol"], rows, {}, len(rows), "recorded", f"sweep {name}")
 
 
