@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from components.assets import ASSETS
+from components.display import chart_style
 from components.jobs.queue import Worker
 from components.learn import layout as learn
 from components.limits import LIMITS
@@ -73,6 +74,7 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
         sources: models on offer beside those of the Hub; the first is chosen.
     """
     header.build("lab")
+    chart_style.build()
     visitor = gr.BrowserState(None, storage_key="wanda-lab-visitor", secret=SECRET)
     focus = gr.State(_first_focus(sources[0]))
     kept_run = gr.Textbox(visible="hidden")
