@@ -15,7 +15,6 @@ from components.jobs.job import Progress, Put
 from components.limits import LIMITS
 from components.workspace.models import shared_model
 from components.workspace.setup import NOISE, Setup
-from wanda_core.errors import Refused
 from wanda_core.method.recipe import Recipe
 
 _texts: Shelf[Any] = Shelf("tokens of texts")
@@ -58,40 +57,28 @@ def prepare(setup: Setup, put: Put) -> Subject:
     Raises:
         Refused: something cannot be had or does not fit together.
     """
-    import torch
+    from wanda_core.experiments.experiment import Experiment, ExperimentSettings
 
-    from wanda_core.experiments.protocol import protocol
-    from wanda_core.texts.windows import calibration_windows, evaluation_windows
-
-    put(Progress("Loading the model", 0.0))
-    model = shared_model(setup.source, setup.revision, setup.dtype)
-    if model.context and setup.length > model.context:
-        raise Refused(
-            f"{setup.source} reads at most {model.context:,} tokens at a time: lower Tokens per window to that"
-        )
-    put(Progress("Reading the texts", 0.02))
-    evaluation = _read(setup.evaluation, "evaluation", setup)
-    windows = evaluation_windows(_encoded(model, evaluation), setup.windows, setup.eval_length)
-    if setup.calibration == NOISE:
-        generator = torch.Generator().manual_seed(setup.seed)
-        name, after = "random tokens", 0
-        tokens = torch.randint(_vocabulary(model), (setup.samples, setup.length), generator=generator)
-    else:
-        text = _read(setup.calibration, "calibration", setup)
-        name, after = text.name, windows.numel() if text.source == evaluation.source else 0
-        tokens = calibration_windows(_encoded(model, text), setup.samples, setup.length, setup.seed, after)
-    texts = {
-        "calibration": name,
-        "calibration_after": after,
-        "seed": setup.seed,
-        "evaluation": evaluation.name,
-    }
-    return Subject(model, tokens, windows, protocol(model, tokens, windows, texts))
-
-
-def _vocabulary(model: Any) -> int:
-    """Tokens that both the tokenizer and the model know."""
-    return min(len(model.tokenizer), model.network.get_input_embeddings().weight.shape[0])
+    settings = ExperimentSettings(
+        source=setup.source,
+        revision=setup.revision,
+        dtype=setup.dtype,
+        calibration=setup.calibration,
+        samples=setup.samples,
+        length=setup.length,
+        seed=setup.seed,
+        evaluation=setup.evaluation,
+        windows=setup.windows,
+        eval_length=setup.eval_length,
+    )
+    made = Experiment.prepare(
+        settings,
+        load=lambda asked: shared_model(asked.source, asked.revision, asked.dtype),
+        read=lambda name, role, _: _read(name, role, setup),
+        encode=_encoded,
+        on_progress=lambda doing: put(Progress(doing, 0.0)),
+    )
+    return Subject(made.model, made.tokens, made.windows, made.protocol)
 
 
 def _encoded(model: Any, text: Any) -> Any:
