@@ -23,7 +23,7 @@ from components.workspace.focus import Focus
 from components.workspace.run_summary import as_json, summary_of
 from components.workspace.setup import Setup
 from wanda_core.errors import Refused
-from wanda_core.models.hub_id import NAME as HUB_ID
+from wanda_core.models.hub_id import is_hub_id
 
 BUDGET = 10
 """Per cent of perplexity above the dense model's."""
@@ -97,7 +97,7 @@ def _link(outcome: Outcome, setup: Setup | None) -> str:
         "length": setup.length,
         "windows": setup.windows,
     }
-    if HUB_ID.fullmatch(setup.source):
+    if is_hub_id(setup.source):
         said["source"] = setup.source
     for role in ("calibration", "evaluation"):
         text = getattr(setup, role)

@@ -12,10 +12,9 @@ from components.cost.figures import QUANTITIES
 from components.cost.handlers import BUDGET, SHOWN
 from components.cost.kept import recorded_of
 from components.cost.request import MOST_PERCENT, check_measure
-from components.page.link_settings import matching, one_of, truth, whole
+from components.page.link_settings import hub_id, one_of, truth, whole
 from components.page.view import Page, View
 from components.workspace.defaults import default_source
-from wanda_core.models.hub_id import NAME as HUB_ID
 
 PICK_IN_TABLE = """
 element.addEventListener("click", (event) => {
@@ -135,7 +134,7 @@ class Cost(View):
                     min_width=200,
                     elem_id="smaller",
                 ),
-                matching(HUB_ID),
+                hub_id,
             )
         gr.HTML(
             "<h3>Layers of the point in focus</h3><p class='hint'>Output error: how far each layer's output moved, on "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from wanda_core.models.hub_id import is_hub_id
+
 
 def parts(words: str) -> list[str]:
     """The parts of a list with commas."""
@@ -31,6 +33,13 @@ def matching(form: str | re.Pattern[str]) -> Callable[[str], str]:
         return words
 
     return parse
+
+
+def hub_id(words: str) -> str:
+    """`owner/name` on the Hub."""
+    if not is_hub_id(words):
+        raise ValueError
+    return words
 
 
 def number(least: float, most: float) -> Callable[[str], float]:

