@@ -92,7 +92,7 @@ class Shelf(Generic[Value]):
     def drop(self, key: Hashable) -> None:
         self._store.drop((self._name, key))
 
-    def keys(self) -> list[Any]:
+    def held(self) -> list[Any]:
         """The keys of this shelf."""
         found = self._store.all_keys()
         return [key[1] for key in found if isinstance(key, tuple) and key[0] == self._name]

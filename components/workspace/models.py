@@ -51,7 +51,7 @@ def shared_model(source: str, revision: str | None = None, dtype: str = "auto") 
         model = _models.get(key)
         if model is None:
             if LIMITS.hub_bytes is not None:
-                loaded_ones = _models.keys()
+                loaded_ones = _models.held()
                 used = {name for name, *_ in loaded_ones} | {source}
                 hub_cache.make_room(LIMITS.hub_bytes, in_use=used)
             model = load(
@@ -68,7 +68,7 @@ def _let_go(needed: int) -> None:
     from wanda_core.machine import device_named, free_bytes, give_back
 
     place: torch.device = device_named("auto")
-    for key in _models.keys():
+    for key in _models.held():
         if free_bytes(place) >= needed:
             return
         _models.drop(key)
