@@ -27,7 +27,7 @@ from wanda_core.models.hub_id import is_hub_id
 
 BUDGET = 10
 """Per cent of perplexity above the dense model's."""
-SHOWN = ("run", "summary", "curve", "reach", "table", "layers", "protocol")
+SHOWN = ("run", "summary", "body", "curve", "reach", "table", "layers", "protocol")
 """Names of the components that show an outcome, in the order of `values_of`."""
 
 
@@ -37,12 +37,13 @@ def values_of(
     """Values for the components of `SHOWN`."""
     if outcome is None:
         hidden = gr.update(visible=False)
-        return ["", report.nothing_yet(source), hidden, "", "", hidden, ""]
+        return ["", report.nothing_yet(source), hidden, hidden, "", "", hidden, ""]
     budget = _budget_or_usual(percent)
     drawn = bool(outcome.dense) and len(outcome.rows) > 1
     return [
         outcome.run,
         report.summary(outcome),
+        gr.update(visible=True),
         gr.update(value=figures.curve(outcome, budget), visible=True) if drawn else gr.update(visible=False),
         report.reach(outcome, budget) if drawn else "",
         report.table(outcome),

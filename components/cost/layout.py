@@ -73,45 +73,78 @@ class Cost(View):
 
     def build(self, sources: Sequence[str]) -> None:
         source = default_source(sources)
-        recorded = recorded_of(source)
-        run, summary, curve, reach, table, layers, protocol = handlers.values_of(
-            recorded, source, BUDGET, "error", None
+        first = dict(
+            zip(SHOWN, handlers.values_of(recorded_of(source), source, BUDGET, "error", None), strict=True)
         )
-        self.run = gr.State(run)
+        self.run = gr.State(first["run"])
         self.changed = gr.HTML("", elem_id="settings-changed")
-        self.summary = gr.HTML(summary, elem_id="summary")
-        self.curve = _plot(curve, "perplexity-chart")
+        self.summary = gr.HTML(first["summary"], elem_id="summary")
         self.clicks = gr.HTML("", visible="hidden", js_on_load=PICK_IN_CHART, elem_id="chart-clicks")
-        with gr.Row(elem_id="budget-row"):
-            self.form.add(
-                "budget",
-                gr.Slider(
-                    1,
-                    MOST_PERCENT,
-                    value=BUDGET,
-                    step=1,
-                    label="Budget: accept up to __% higher perplexity",
-                    elem_id="budget",
-                    min_width=260,
-                    scale=3,
-                ),
-                whole(1, MOST_PERCENT),
-            )
-            with gr.Column(scale=2, min_width=220):
-                self.reach = gr.HTML(reach, elem_id="reach")
-                self.limits = gr.Button("Measure at the budget limit", size="sm", elem_id="measure-limits")
-                self.limits_status = gr.HTML("", elem_id="limits-status")
-        self.table = gr.HTML(table, js_on_load=PICK_IN_TABLE, elem_id="points")
         self.mark = gr.HTML("", visible="hidden", elem_id="focus-mark")
-        self.pick_status = gr.HTML("", elem_id="pick-status")
+        self.file = gr.DownloadButton("Download", visible="hidden", elem_id="file")
+        with gr.Column(visible=first["body"].get("visible", True), elem_id="cost-body") as self.body:
+            self.curve = _plot(first["curve"], "perplexity-chart")
+            with gr.Row(elem_id="budget-row"):
+                self._budget_controls(first["reach"])
+            self.table = gr.HTML(first["table"], js_on_load=PICK_IN_TABLE, elem_id="points")
+            self.pick_status = gr.HTML("", elem_id="pick-status")
+            with gr.Row(elem_classes="downloads"):
+                self.as_csv = gr.Button("Download CSV", size="sm", min_width=120, elem_id="csv")
+                self.as_json = gr.Button("Download JSON", size="sm", min_width=120, elem_id="json")
+            self._layers(first["layers"])
+            self.protocol = gr.HTML(first["protocol"], elem_id="protocol")
         with gr.Row(elem_classes="downloads"):
-            self.as_csv = gr.Button("Download CSV", size="sm", min_width=120, elem_id="csv")
-            self.as_json = gr.Button("Download JSON", size="sm", min_width=120, elem_id="json")
             self.saved = gr.UploadButton(
                 "Open a saved JSON", file_types=[".json"], size="sm", min_width=140, elem_id="open-saved"
             )
         self.file_status = gr.HTML("", elem_id="file-status")
-        self.file = gr.DownloadButton("Download", visible="hidden", elem_id="file")
+        self._also()
+        self.sensitivity = sections.Sensitivity(self.form)
+        self.claims = sections.Claims()
+        self.more = sections.More()
+
+    def _budget_controls(self, reach: str) -> None:
+        self.form.add(
+            "budget",
+            gr.Slider(
+                1,
+                MOST_PERCENT,
+                value=BUDGET,
+                step=1,
+                label="Budget: accept up to __% higher perplexity",
+                elem_id="budget",
+                min_width=260,
+                scale=3,
+            ),
+            whole(1, MOST_PERCENT),
+        )
+        with gr.Column(scale=2, min_width=220):
+            self.reach = gr.HTML(reach, elem_id="reach")
+            self.limits = gr.Button("Measure at the budget limit", size="sm", elem_id="measure-limits")
+            self.limits_status = gr.HTML("", elem_id="limits-status")
+
+    def _layers(self, layers: Any) -> None:
+        gr.HTML(
+            "<h2>Layers of the point in focus</h2><p class='hint'>Output error: how far each layer's output moved, on "
+            "a sample of its own inputs; 0% is unchanged, 100% as wrong as no output at all. The brightest layers are "
+            "those that pruning hurts most.</p>"
+        )
+        self.form.add(
+            "layers_by",
+            gr.Radio(
+                [(label, key) for key, (label, _) in QUANTITIES.items()],
+                value="error",
+                show_label=False,
+                label="Colour by",
+                container=False,
+                elem_id="layers-by",
+                elem_classes="chips",
+            ),
+            one_of(tuple(QUANTITIES)),
+        )
+        self.layers = _plot(layers, "layers-chart")
+
+    def _also(self) -> None:
         with gr.Accordion("Also compare with", open=False, elem_id="also"), gr.Row():
             self.form.add(
                 "int8",
@@ -136,31 +169,9 @@ class Cost(View):
                 ),
                 hub_id,
             )
-        gr.HTML(
-            "<h3>Layers of the point in focus</h3><p class='hint'>Output error: how far each layer's output moved, on "
-            "a sample of its own inputs; 0% is unchanged, 100% as wrong as no output at all. The brightest layers are "
-            "those that pruning hurts most.</p>"
-        )
-        self.form.add(
-            "layers_by",
-            gr.Radio(
-                [(label, key) for key, (label, _) in QUANTITIES.items()],
-                value="error",
-                show_label=False,
-                label="Colour by",
-                container=False,
-                elem_id="layers-by",
-            ),
-            one_of(tuple(QUANTITIES)),
-        )
-        self.layers = _plot(layers, "layers-chart")
-        self.protocol = gr.HTML(protocol, elem_id="protocol")
-        self.sensitivity = sections.Sensitivity(self.form)
-        self.claims = sections.Claims()
-        self.more = sections.More()
 
     @property
-    def shown(self) -> list[gr.components.Component]:
+    def shown(self) -> list[Any]:
         return [getattr(self, name) for name in SHOWN]
 
     def connect(self, page: Page, tab: gr.Tab) -> None:

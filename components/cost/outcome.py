@@ -6,15 +6,30 @@ import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from components.display.names import amount, is_reference
 from components.workspace.focus import Focus
-
-if TYPE_CHECKING:
-    from components.cost.job import Measure
+from components.workspace.setup import Setup
+from wanda_core.experiments.points import Point
 
 Row = dict[str, Any]
+
+
+class Asked(Protocol):
+    """What was asked for: the job, as far as what it found needs to know it."""
+
+    @property
+    def setup(self) -> Setup: ...
+
+    @property
+    def points(self) -> tuple[Point, ...]: ...
+
+    @property
+    def int8(self) -> bool: ...
+
+    @property
+    def smaller(self) -> str: ...
 
 
 @dataclass
@@ -33,7 +48,7 @@ class Outcome:
     """`here`, `recorded` or `saved`."""
     run: str = field(default_factory=lambda: secrets.token_hex(16))
     """Names it, unguessably: the page holds it, and the server keeps the outcome by it."""
-    asked: Measure | None = None
+    asked: Asked | None = None
     """The job that measures it; None for a saved one, whose texts are not known here."""
 
     @property

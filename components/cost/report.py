@@ -31,8 +31,8 @@ def label(outcome: Outcome) -> str:
     model = f"<b>{escape(model_name(outcome.protocol))}</b>"
     if outcome.origin == "recorded":
         return (
-            f'<p class="label recorded">Recorded on {machine(outcome.protocol)}, with {model} and the settings on the '
-            "left as they are at first. Run measures them on this machine.</p>"
+            f'<p class="label recorded">Recorded: {model}, {machine(outcome.protocol)}, with the settings that the '
+            "page opens with. Run measures on this machine.</p>"
         )
     if outcome.origin == "saved":
         said = f"From a saved file: {model}, {machine(outcome.protocol)}, as the file says."
@@ -40,7 +40,7 @@ def label(outcome: Outcome) -> str:
     over = (
         "" if len(outcome.rows) == outcome.planned else f": {len(outcome.rows)} of {outcome.planned} points"
     )
-    return f'<p class="label">Measured here on {machine(outcome.protocol)}, with {model}{over}.</p>'
+    return f'<p class="label">Measured here: {model}, {machine(outcome.protocol)}{over}.</p>'
 
 
 def nothing_yet(source: object) -> str:
@@ -245,8 +245,8 @@ def section_label(outcome: Outcome) -> str:
             if len(outcome.rows) == outcome.planned
             else f"; {len(outcome.rows)} of {outcome.planned} points"
         )
-        return f'<p class="label">Measured here with {model}, on {windows}{over}.</p>'
-    return f'<p class="label recorded">Recorded on {machine(protocol)}, with {model}, on {windows}.</p>'
+        return f'<p class="label">Measured here: {model}, on {windows}{over}.</p>'
+    return f'<p class="label recorded">Recorded: {model}, {machine(protocol)}, on {windows}.</p>'
 
 
 def changed(names: Sequence[str]) -> str:

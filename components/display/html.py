@@ -16,8 +16,8 @@ def model_name(protocol: dict[str, Any]) -> str:
 
 
 def machine(protocol: dict[str, Any]) -> str:
-    """`2026-11-25 on AMD EPYC, 2 threads`."""
-    return escape(f"{protocol['date']} on {protocol['device']}, {threads(protocol['threads'])}")
+    """`2026-11-25, AMD EPYC, 2 threads`."""
+    return escape(f"{protocol['date']}, {protocol['device']}, {threads(protocol['threads'])}")
 
 
 def protocol_note(protocol: dict[str, Any], recorded: bool) -> str:
