@@ -24,6 +24,7 @@ from components.workspace.run_summary import as_json, summary_of
 from components.workspace.setup import Setup
 from wanda_core.errors import Refused
 from wanda_core.models.hub_id import is_hub_id
+from wanda_core.models.named_sources import is_named
 
 BUDGET = 10
 """Per cent of perplexity above the dense model's."""
@@ -98,7 +99,7 @@ def _link(outcome: Outcome, setup: Setup | None) -> str:
         "length": setup.length,
         "windows": setup.windows,
     }
-    if is_hub_id(setup.source):
+    if is_hub_id(setup.source) or is_named(setup.source):
         said["source"] = setup.source
     for role in ("calibration", "evaluation"):
         text = getattr(setup, role)

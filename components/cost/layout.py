@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from components.cost import handlers, sections
+from components.cost import api, handlers, sections
 from components.cost.figures import QUANTITIES
 from components.cost.handlers import BUDGET, SHOWN
 from components.cost.kept import recorded_of
@@ -196,6 +196,7 @@ class Cost(View):
         self._files(page, source, budget, by)
         for section in (self.sensitivity, self.claims, self.more):
             section.connect(page, self.form)
+        api.serve(page)
 
     def _focus(self, page: Page, by: gr.components.Component) -> None:
         for clicked in (self.table, self.clicks):
