@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from components.export.job import Export
 
 from components.jobs.queue import Worker
-from components.recipe.request import check_panel
-from tests.support.queue import PAGE, until
+from components.take_away.job import Export
+from components.workspace.setup import Setup
+from tests.support.queue import until
 from wanda_core.export import folder as module
+from wanda_core.method.recipe import Recipe
 
 
 def test_stop_reaches_an_export_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,9 +28,10 @@ def test_stop_reaches_an_export_that_tells_nothing(tmp_path: Path, monkeypatch: 
         save_masks(masks, file)
 
     monkeypatch.setattr(module, "save_masks", slowly)
-    setup, recipes = check_panel("pocket", ["pocket"], *PAGE)
+    setup = Setup("pocket", "stories", "stories", length=64)
+    recipe = Recipe(method="wanda", sparsity=0.5)
     worker = Worker()
-    task = worker.join("visitor", Export(setup, recipes[0], "folder", str(tmp_path)))
+    task = worker.join("visitor", "take-away", Export(setup, recipe, "folder", str(tmp_path)))
     assert writing.wait(60)
     asked = time.monotonic()
     worker.leave("visitor")

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gradio_client import Client
 
-from tests.support.requests import DEFAULT, alive, call, expect_refusal, post
+from tests.support.requests import SMALL, alive, call, expect_refusal, post, result
 from tests.support.server import ROOT, served, server_memory
 
 
@@ -26,125 +25,163 @@ def address() -> Iterator[str]:
         yield address
 
 
-def ask(address: str, *values: Any) -> tuple[str, str]:
-    """One run through the API; its last status and summary."""
-    status, summary, *_ = Client(address, verbose=False).predict(*values, api_name="/run")
-    return status, summary
-
-
 def test_twenty_clients_at_once_get_each_the_right_result(address: str) -> None:
-    ask(address, *DEFAULT)  # what is loaded once
+    result(address, "measure", **SMALL)  # what is loaded once
     before = server_memory(address)
-    settings = [[*DEFAULT[:5], 40 + 10 * (client % 5), *DEFAULT[6:]] for client in range(20)]
+    amounts = [str(40 + 10 * (client % 5)) for client in range(20)]
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda values: ask(address, *values), settings))
-    for values, (status, summary) in zip(settings, answers, strict=True):
-        assert "Done in" in status
-        assert f"Wanda {values[5]}%" in summary
-    assert len({summary for _, summary in answers}) == 5, "the same settings gave different results"
+        found = list(pool.map(lambda amount: result(address, "measure", amounts=[amount], **SMALL), amounts))
+    by_amount: dict[str, set[str]] = {}
+    for amount, answer in zip(amounts, found, strict=True):
+        rows = answer["rows"]
+        assert [row["method"] for row in rows] == ["dense", "wanda", "magnitude"]
+        assert {row["sparsity"] for row in rows[1:]} == {int(amount) / 100}
+        by_amount.setdefault(amount, set()).add(str([row["perplexity"] for row in rows]))
+    assert all(len(perplexities) == 1 for perplexities in by_amount.values()), "the same settings gave others"
+    assert len({next(iter(each)) for each in by_amount.values()}) == 5
     assert server_memory(address) < before + 200e6
 
 
-HOSTILE: list[tuple[int, Any]] = [
-    (0, "/etc"),
-    (0, "../../etc/passwd"),
-    (0, "assets/pocket"),
-    (0, "C:\\windows"),
-    (0, ["pocket"]),
-    (0, None),
-    (0, "x" * 100_000),
-    (1, "/etc/passwd"),
-    (1, {"path": "/etc/passwd"}),
-    (2, "own"),
-    (2, 7),
-    (4, "wanda"),
-    (4, ["wanda; rm -rf"]),
-    (4, []),
-    (4, [["wanda"]]),
-    (4, ["wanda"] * 10_000),
-    (5, -1),
-    (5, 1e308),
-    (5, 10**400),
-    (5, "1e999"),
-    (5, math.inf),
-    (5, "NaN"),
-    (5, math.nan),
-    (5, None),
-    (5, True),
-    (6, "0:0"),
-    (6, "99999999999:1"),
-    (6, None),
-    (7, -5),
-    (7, 10**30),
-    (7, 10**400),
-    (7, 16.5),
-    (7, math.nan),
-    (7, True),
-    (7, "16"),
-    (7, "sixteen"),
-    (8, 0),
-    (8, 10**12),
-    (9, -1),
-    (9, None),
-    (10, "__class__"),
-    (11, -1),
-    (11, 2**70),
-    (11, 10**400),
-    (11, math.inf),
-    (11, "1e999"),
+HOSTILE: list[tuple[str, str, Any]] = [
+    ("measure", "source", "/etc"),
+    ("measure", "source", "../../etc/passwd"),
+    ("measure", "source", "assets/pocket"),
+    ("measure", "source", "C:\\windows"),
+    ("measure", "source", ["pocket"]),
+    ("measure", "source", None),
+    ("measure", "source", "x" * 100_000),
+    ("measure", "calibration", "/etc/passwd"),
+    ("measure", "calibration", {"path": "/etc/passwd"}),
+    ("measure", "calibration", "file"),
+    ("measure", "calibration", "own"),
+    ("measure", "evaluation", 7),
+    ("measure", "methods", "wanda"),
+    ("measure", "methods", ["wanda; rm -rf"]),
+    ("measure", "methods", []),
+    ("measure", "methods", [["wanda"]]),
+    ("measure", "methods", ["wanda"] * 10_000),
+    ("measure", "methods", ["\ud800"]),
+    ("measure", "amounts", ["-1"]),
+    ("measure", "amounts", ["1e308"]),
+    ("measure", "amounts", ["9" * 400]),
+    ("measure", "amounts", ["NaN"]),
+    ("measure", "amounts", ["0:0"]),
+    ("measure", "amounts", ["99999999999:1"]),
+    ("measure", "amounts", [True]),
+    ("measure", "amounts", None),
+    ("measure", "samples", -5),
+    ("measure", "samples", 10**400),
+    ("measure", "samples", 16.5),
+    ("measure", "samples", math.nan),
+    ("measure", "samples", "16"),
+    ("measure", "length", 0),
+    ("measure", "length", 10**12),
+    ("measure", "windows", -1),
+    ("measure", "windows", None),
+    ("measure", "seeds", "__class__"),
+    ("measure", "seeds", "-1"),
+    ("measure", "seeds", "1" * 400),
+    ("measure", "schedule", "__class__"),
+    ("measure", "revision", "--upload-pack=x y"),
+    ("measure", "dtype", "object"),
+    ("measure", "chat", "yes"),
+    ("measure", "int8", "yes"),
+    ("measure", "smaller", "/etc/passwd"),
+    ("generate", "prompt", ""),
+    ("generate", "prompt", None),
+    ("generate", "prompt", "x" * 1_000_000),
+    ("generate", "prompt", "half a fox \ud83e"),
+    ("generate", "new_tokens", -1),
+    ("generate", "new_tokens", 10**400),
+    ("generate", "new_tokens", "twenty"),
+    ("generate", "temperature", -0.1),
+    ("generate", "temperature", math.nan),
+    ("generate", "temperature", "hot"),
+    ("generate", "temperature", True),
+    ("generate", "top_p", 0),
+    ("generate", "top_p", 1.5),
+    ("generate", "text_seed", 2**70),
+    ("generate", "method", "best"),
+    ("generate", "amount", "5:4"),
+    ("generate", "beside", ["magnitude", "ria", "random"]),
+    ("generate", "beside", "magnitude"),
+    ("ask", "tasks", []),
+    ("ask", "tasks", ["/etc/passwd"]),
+    ("ask", "tasks", "boolq"),
+    ("ask", "limit", 0),
+    ("ask", "limit", 10**12),
+    ("export", "kind", "zip"),
+    ("export", "kind", "../.."),
+    ("export", "kind", ["folder"]),
+    ("export", "kind", {"path": "/etc/passwd"}),
+    ("latency", "source", "/etc"),
 ]
+GOOD = {"generate": {"prompt": "Long ago,"}, "ask": {"tasks": ["boolq"]}}
+"""What these functions cannot do without."""
 
 
-@pytest.mark.parametrize(("place", "value"), HOSTILE)
-def test_hostile_values_are_an_error_each(address: str, place: int, value: Any) -> None:
-    values = [*DEFAULT]
-    values[place] = value
-    expect_refusal(address, "run", values)
+@pytest.mark.parametrize(("name", "argument", "value"), HOSTILE)
+def test_each_hostile_value_is_an_error(address: str, name: str, argument: str, value: Any) -> None:
+    small = {} if name == "latency" else {key: SMALL[key] for key in ("source", "samples", "length")}
+    expect_refusal(address, name, **(small | GOOD.get(name, {}) | {argument: value}))
 
 
-def test_half_a_character_is_refused(address: str) -> None:
-    values = [DEFAULT[0], "own", DEFAULT[2], "the fox \ud83e ran " * 500, *DEFAULT[4:]]
-    expect_refusal(address, "run", values)
-
-
-@pytest.mark.parametrize("kind", ["zip", "../..", None, ["folder"], {"path": "/etc/passwd"}, 7])
-def test_hostile_exports_are_an_error_each(address: str, kind: Any) -> None:
-    answer = call(address, "export", [kind, *DEFAULT])
-    assert "event: error" in answer or 'role=\\"alert\\"' in answer, answer[:500]
-    assert "root:" not in answer
-    assert alive(address)
+def test_a_refusal_calls_the_setting_as_the_page_does(address: str) -> None:
+    answer = expect_refusal(address, "measure", **(SMALL | {"samples": 0}))
+    assert "Calibration windows must be a whole number" in answer
 
 
 def test_too_few_values_are_an_error(address: str) -> None:
-    assert "error" in call(address, "run", [])
+    assert "error" in post(f"{address}/gradio_api/call/measure", {"data": 3})
     assert alive(address)
 
 
 def test_a_huge_paste_is_turned_away(address: str) -> None:
-    body = json.dumps({"data": [*DEFAULT[:3], "x" * 100_000_000, *DEFAULT[4:]]}).encode()
+    body = json.dumps({"data": ["x" * 100_000_000]}).encode()
+    request = urllib.request.Request(
+        f"{address}/gradio_api/call/measure", body, {"Content-Type": "application/json"}
+    )
     with pytest.raises((urllib.error.HTTPError, urllib.error.URLError, ConnectionError)) as refusal:
-        urllib.request.urlopen(
-            urllib.request.Request(
-                f"{address}/gradio_api/call/run", body, {"Content-Type": "application/json"}
-            ),
-            timeout=60,
-        )
+        urllib.request.urlopen(request, timeout=60)
     assert getattr(refusal.value, "code", 413) == 413
     assert alive(address)
 
 
-def test_private_endpoints_take_nonsense(address: str) -> None:
-    """The queue knows every handler by number, private or not."""
+def test_private_handlers_take_nonsense(address: str) -> None:
+    """The queue knows every handler by number, private or not: whatever is sent, the server goes on and says nothing
+    of its own."""
     config = json.loads(urllib.request.urlopen(f"{address}/config", timeout=10).read())
     for dependency in config["dependencies"]:
-        for data in ([], ["/etc/passwd"] * 30, [None] * 30, [{"path": "/etc/passwd"}] * 30):
+        for data in ([], ["/etc/passwd"] * 40, [None] * 40, [{"path": "/etc/passwd"}] * 40):
             body = {"data": data, "fn_index": dependency["id"], "session_hash": "hostile"}
-            post(f"{address}/gradio_api/queue/join", body)
+            answer = post(f"{address}/gradio_api/queue/join", body)
+            assert "root:" not in answer
+            assert str(ROOT) not in answer
     time.sleep(1)
     assert alive(address)
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", str(ROOT / "app.py"), str(Path.home())])
-def test_no_file_of_the_server_is_served(address: str, path: str) -> None:
-    with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(f"{address}/gradio_api/file={path}", timeout=10)
+def test_an_upload_is_served_and_no_other_file_is(address: str) -> None:
+    boundary = "x" * 20
+    body = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\nhello'
+        f"\r\n--{boundary}--\r\n"
+    ).encode()
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    request = urllib.request.Request(f"{address}/gradio_api/upload", body, headers)
+    (path,) = json.loads(urllib.request.urlopen(request, timeout=10).read())
+    served_file = urllib.request.urlopen(f"{address}/gradio_api/file={path}", timeout=10).read()
+    assert served_file == b"hello"
+    for other in ("/etc/passwd", str(ROOT / "app.py"), str(Path.home()), f"{path}/../../../../etc/passwd"):
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{address}/gradio_api/file={other}", timeout=10)
+
+
+def test_no_private_handler_is_in_the_documentation(address: str) -> None:
+    info = json.loads(urllib.request.urlopen(f"{address}/gradio_api/info", timeout=60).read())
+    named = {name.strip("/") for name in info["named_endpoints"]}
+    assert named == {"measure", "generate", "ask", "latency", "export", "inspect"}
+    assert str(ROOT) not in json.dumps(info)
+    assert call(address, "generate", prompt="Long ago,", new_tokens=2, **{"source": "pocket"}).startswith(
+        "event"
+    )

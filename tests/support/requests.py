@@ -5,24 +5,13 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from functools import cache
 from typing import Any
 
 from tests.support.server import ROOT
 
-DEFAULT = [
-    "pocket",
-    "stories",
-    "stories",
-    "",
-    ["magnitude", "wanda"],
-    70,
-    "unstructured",
-    16,
-    256,
-    32,
-    "layer",
-    0,
-]
+SMALL = {"source": "pocket", "samples": 2, "length": 64, "windows": 2}
+"""A run of a second."""
 
 
 def post(url: str, body: Any) -> str:
@@ -33,23 +22,43 @@ def post(url: str, body: Any) -> str:
         return f"HTTP {error.code} event: error {error.read().decode()[:300]}"
 
 
-def call(address: str, name: str, values: list[Any]) -> str:
-    """Raw events of one call, without a client that would check the values first."""
-    answer = post(f"{address}/gradio_api/call/{name}", {"data": values})
+@cache
+def parameters(address: str, name: str) -> list[dict[str, Any]]:
+    """What a function of the API takes, as the server says."""
+    info = json.loads(urllib.request.urlopen(f"{address}/gradio_api/info", timeout=60).read())
+    return info["named_endpoints"][f"/{name}"]["parameters"]
+
+
+def call(address: str, name: str, **values: Any) -> str:
+    """Raw events of one call by named arguments; the others have their defaults."""
+    data = [
+        values.get(parameter["parameter_name"], parameter.get("parameter_default"))
+        for parameter in parameters(address, name)
+    ]
+    answer = post(f"{address}/gradio_api/call/{name}", {"data": data})
     if "event_id" not in answer:
         return answer
     event = json.loads(answer)["event_id"]
-    return urllib.request.urlopen(f"{address}/gradio_api/call/{name}/{event}", timeout=120).read().decode()
+    return urllib.request.urlopen(f"{address}/gradio_api/call/{name}/{event}", timeout=300).read().decode()
 
 
-def expect_refusal(address: str, name: str, values: list[Any]) -> None:
-    """One sentence of ours, nothing of the server's, and it goes on."""
-    answer = call(address, name, values)
-    assert 'role=\\"alert\\"' in answer, answer[:500]
-    assert "Internal error" not in answer
+def result(address: str, name: str, **values: Any) -> Any:
+    """What a call gives."""
+    answer = call(address, name, **values)
+    assert "event: complete" in answer, answer[:500]
+    return json.loads(answer.split("data: ", 1)[1])[0]
+
+
+def expect_refusal(address: str, name: str, **values: Any) -> str:
+    """An error of one sentence, nothing of the server's in it, and the server goes on."""
+    answer = call(address, name, **values)
+    assert "event: error" in answer, answer[:500]
+    assert "nternal error" not in answer
+    assert "Traceback" not in answer
     assert "root:" not in answer
     assert str(ROOT) not in answer
     assert alive(address)
+    return answer
 
 
 def alive(address: str) -> bool:
