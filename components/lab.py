@@ -135,7 +135,7 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
         except Refused:
             return gr.skip()
 
-    restored.then(
+    restored = restored.then(
         restore_point,
         list(panel.form.components.values()),
         focus,
@@ -143,6 +143,7 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
         api_visibility="private",
         show_progress="hidden",
     )
+    links.open_view(restored, tabs, [view.key for view in views])
 
 
 def _first_focus(source: str) -> Focus:

@@ -13,7 +13,7 @@ import argparse
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from components.cost.job import TEXT_NAMES, Measure
 from components.cost.outcome import Outcome
 from components.cost.request import default_measure
 from components.display.names import point
-from components.inside.kept_inspections import RECORDED, Look
 from components.jobs.job import Event, Job, Progress
 from components.workspace.defaults import POCKET, RECORDED_MODEL, SMOLLM2
 from components.workspace.setup import Setup
@@ -131,32 +130,6 @@ def texts_of(windows: Tensor) -> dict[str, Any]:
         "calibration_after": windows.numel(),
         "seed": 0,
         "evaluation": WIKITEXT,
-    }
-
-
-def save_recorded(look: Look, layer: Any) -> None:
-    """Write what `recorded` reads: the map, and weight and norms of one layer."""
-    from safetensors.torch import save_file
-
-    content = {
-        "protocol": look.protocol,
-        "recipes": [recipe.as_dict() for recipe in look.recipes],
-        "opened": layer.name,
-        "layers": [_rounded(asdict(summary)) for summary in look.layers],
-    }
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-    (RECORDED / "look.json").write_text(text + "\n", encoding="utf-8")
-    tensors = {"weight": layer.weight.contiguous(), "norms": look.norms[layer.name]}
-    save_file(tensors, RECORDED / "look.safetensors")
-
-
-def _rounded(summary: dict[str, Any]) -> dict[str, Any]:
-    def short(value: Any) -> Any:
-        return round(value, 5) if isinstance(value, float) else value
-
-    return {
-        k: [short(v) for v in value] if isinstance(value, tuple) else short(value)
-        for k, value in summary.items()
     }
 
 

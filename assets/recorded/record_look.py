@@ -1,42 +1,45 @@
-"""Make the recorded look that fills the view Inside at first: `python -m assets.recorded.record_look MODEL TEXT`."""
+"""Make the recorded inspection that fills the view Inside at first: `python -m assets.recorded.record_look MODEL`.
+
+MODEL is SmolLM2-135M-Instruct as the page offers it. Texts and windows are the page's own defaults.
+"""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import threading
+from dataclasses import replace
 
-from assets.recorded.record import NAME, SHAPE, save_recorded, texts_of
-from components.inside.kept_inspections import RECORDED_KEY, Look
-from wanda_core.experiments.protocol import protocol as measured_by
-from wanda_core.inspection.layer_summary import summarise
+from components.inside.inspection import save_recorded
+from components.inside.job import Inspected, InspectLayers, other_recipe
+from components.workspace.defaults import DEFAULTS, RECORDED_MODEL, SMOLLM2, default_text
+from components.workspace.focus import Focus
+from components.workspace.setup import Setup
 from wanda_core.method.recipe import Recipe
-from wanda_core.models.load import load
-from wanda_core.pruning.dense_statistics import collect_statistics
-from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
 
-RECIPES = (Recipe(method="magnitude", sparsity=0.5), Recipe(method="wanda", sparsity=0.5))
-
-
-OPENED = "model.layers.10.self_attn.k_proj"
+OPENED = [
+    f"model.layers.{block}.self_attn.{kind}_proj"
+    for block, kind in ((0, "k"), (10, "k"), (20, "v"), (29, "k"))
+]
+"""Layers whose weights are recorded, too: small ones, because they are float32."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="see record")
-    parser.add_argument("text", type=Path)
-    options = parser.parse_args()
-    model = load(options.model)
-    ids = encode(options.text.read_text(encoding="utf-8"), model.tokenizer)
-    windows = evaluation_windows(ids, *SHAPE)
-    tokens = calibration_windows(ids, *SHAPE, seed=0, after=windows.numel())
-    layers, norms = {}, {}
-    for layer, statistics in collect_statistics(model.prunable, tokens).statistics.items():
-        norms[layer.name] = statistics.norms()
-        layers[layer.name] = summarise(layer, statistics, RECIPES, (None, None))
-    protocol = measured_by(model, tokens, windows, texts_of(windows)) | {"source": NAME}
-    ordered = tuple(layers[layer.name] for layer in model.prunable.layers)
-    look = Look(NAME, RECORDED_KEY, protocol, RECIPES, (False, False), ordered, norms)
-    save_recorded(look, next(layer for layer in model.prunable.layers if layer.name == OPENED))
+    parser.add_argument("model")
+    source = parser.parse_args().model
+    text = default_text(SMOLLM2)
+    setup = Setup(source, text, text, **{key: DEFAULTS[key] for key in ("samples", "length", "windows")})
+    recipe = Recipe(method="wanda", sparsity=0.5)
+    events: list[object] = []
+    InspectLayers(Focus(setup, recipe), other_recipe(recipe, "magnitude"), "").compute(
+        events.append, threading.Event()
+    )
+    found = events[-1]
+    assert isinstance(found, Inspected)
+    inspection = replace(
+        found.inspection, own={}, protocol=found.inspection.protocol | {"source": RECORDED_MODEL}
+    )
+    save_recorded(inspection, OPENED)
 
 
 if __name__ == "__main__":

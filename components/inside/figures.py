@@ -1,5 +1,5 @@
 """The pictures of one layer's weights, inputs and rows in the view Inside, from plain arrays. What both methods keep or
-remove is grey; where they differ, each has its colour."""
+prune is grey; where they differ, each has its colour."""
 
 from __future__ import annotations
 
@@ -10,40 +10,49 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from components.display.chart_style import COLOURS, styled
+from components.display.chart_style import colour_of, styled
+from components.display.names import name, point
+from wanda_core.method.recipe import Recipe
 
-BOTH_PRUNE, ONLY_SECOND, ONLY_FIRST, BOTH_KEEP = "#555d68", COLOURS["wanda"], COLOURS["magnitude"], "#c9ced6"
-"""By agreement code 0 to 3. The first method's colour is orange, the second's blue, whichever they are."""
+BOTH_PRUNE, BOTH_KEEP = "#555d68", "#c9ced6"
+LINE = "#7a7f87"
+NORM = "#d08a2e"
+"""Of norms, as in the arithmetic."""
+PICKED = "#e7298a"
+"""Marks the weight that is written out, and the layer that is open."""
+Recipes = tuple[Recipe, Recipe]
+"""Of the point in focus, and of what it is compared with."""
 
 
-SIDES = (COLOURS["magnitude"], COLOURS["wanda"])
+def fates(recipes: Recipes) -> list[str]:
+    """What each agreement code means: 2 where the first keeps, plus 1 where the second does."""
+    first, second = (name(recipe.method) for recipe in recipes)
+    return ["both prune", f"only {second} keeps", f"only {first} keeps", "both keep"]
 
 
-def fates(names: Sequence[str]) -> list[str]:
-    """What each agreement code means."""
-    return ["both remove", f"only {names[1]} keeps", f"only {names[0]} keeps", "both keep"]
+def fate_colours(recipes: Recipes) -> list[str]:
+    """Of each agreement code: where one alone keeps, its method's colour."""
+    first, second = (colour_of(recipe.method) for recipe in recipes)
+    return [BOTH_PRUNE, second, first, BOTH_KEEP]
 
 
-def histogram_figure(
-    histograms: Sequence[Any], spreads: Sequence[np.ndarray], names: Sequence[str]
-) -> go.Figure:
-    """Scores of both methods, removed and kept stacked, with the spread of the thresholds.
+def histogram_figure(scored: Sequence[tuple[Any, np.ndarray, Recipe]]) -> go.Figure:
+    """Scores of each method, kept and pruned stacked, with the spread of the thresholds.
 
     Args:
-        histograms: `densities.Histogram` of each method.
-        spreads: 5%, 50% and 95% quantile of each method's thresholds.
+        scored: for each method with a score its `histograms.Histogram`, the 5%, 50% and 95% quantile of its
+            thresholds, and its recipe.
     """
-    figure = make_subplots(
-        rows=1, cols=2, horizontal_spacing=0.08, subplot_titles=[f"score: {n}" for n in names]
-    )
+    titles = [f"score: {point(recipe.as_dict())}" for *_, recipe in scored]
+    figure = make_subplots(rows=1, cols=max(1, len(scored)), horizontal_spacing=0.08, subplot_titles=titles)
     styled(figure, height=270)
-    for col, (histogram, spread) in enumerate(zip(histograms, spreads, strict=True), 1):
+    for col, (histogram, spread, recipe) in enumerate(scored, 1):
         figure.update_xaxes(dtick=_decades(histogram.edges, 4), row=1, col=col)
         middles = 10 ** ((histogram.edges[:-1] + histogram.edges[1:]) / 2)
         widths = np.diff(10**histogram.edges)
         for counts, label, colour in (
-            (histogram.pruned, "removed", BOTH_PRUNE),
-            (histogram.kept, "kept", SIDES[col - 1]),
+            (histogram.pruned, "pruned", BOTH_PRUNE),
+            (histogram.kept, "kept", colour_of(recipe.method)),
         ):
             figure.add_bar(
                 x=middles,
@@ -58,47 +67,52 @@ def histogram_figure(
             )
         if np.isfinite(spread).all():
             top = float((histogram.kept + histogram.pruned).max()) * 1.05
-            low, middle, high = (float(value) for value in spread)
-            figure.add_scatter(
-                x=[low, high, high, low, low],
-                y=[0, 0, top, top, 0],
-                mode="lines",
-                fill="toself",
-                fillcolor="rgba(128,128,128,0.25)",
-                line={"width": 0},
-                hoverinfo="skip",
-                showlegend=False,
-                row=1,
-                col=col,
-            )
-            figure.add_scatter(
-                x=[middle, middle],
-                y=[0, top],
-                mode="lines",
-                line={"dash": "dash", "color": "#7a7f87", "width": 2},
-                hovertemplate=f"threshold: median {middle:.3g}, 90% between {low:.3g} and {high:.3g}<extra></extra>",
-                showlegend=False,
-                row=1,
-                col=col,
-            )
+            _thresholds(figure, spread, top, col)
     figure.update_layout(barmode="stack", bargap=0)
     figure.update_xaxes(type="log", exponentformat="power")
     figure.update_yaxes(title="weights", row=1, col=1)
     return figure
 
 
+def _thresholds(figure: go.Figure, spread: np.ndarray, top: float, col: int) -> None:
+    """A band that holds 90% of the thresholds, and a line at their middle."""
+    low, middle, high = (float(value) for value in spread)
+    figure.add_scatter(
+        x=[low, high, high, low, low],
+        y=[0, 0, top, top, 0],
+        mode="lines",
+        fill="toself",
+        fillcolor="rgba(128,128,128,0.25)",
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        row=1,
+        col=col,
+    )
+    figure.add_scatter(
+        x=[middle, middle],
+        y=[0, top],
+        mode="lines",
+        line={"dash": "dash", "color": LINE, "width": 2},
+        hovertemplate=f"threshold: median {middle:.3g}, 90% between {low:.3g} and {high:.3g}<extra></extra>",
+        showlegend=False,
+        row=1,
+        col=col,
+    )
+
+
 def plane_figure(
-    plane: Any, boundaries: Sequence[Any], points: Any, picked: Any, names: Sequence[str]
+    plane: Any, boundaries: Sequence[Any], points: Any, picked: Any, recipes: Recipes
 ) -> go.Figure:
     """Density of weights by size and input norm, each method's boundary, and single weights.
 
     Args:
-        plane: `densities.Plane`.
+        plane: `histograms.Plane`.
         boundaries: for each method lists of (sizes, norms), each one line.
-        points: `inspection.Weights`, flat.
-        picked: the weight that is written out, `inspection.Weights` of one.
+        points: `agreement.Weights`, flat.
+        picked: the weight that is written out, `agreement.Weights` of one.
     """
-    figure = styled(go.Figure(), height=400)
+    figure = styled(go.Figure(), height=330)
     figure.add_heatmap(
         z=np.log10(1 + plane.counts).astype(np.float32),
         x=10 ** ((plane.sizes[:-1] + plane.sizes[1:]) / 2),
@@ -108,36 +122,39 @@ def plane_figure(
         hoverinfo="skip",
     )
     codes = np.asarray(points.agreement)
-    for code, colour in ((0, BOTH_PRUNE), (3, BOTH_KEEP), (1, ONLY_SECOND), (2, ONLY_FIRST)):
+    labels, colours = fates(recipes), fate_colours(recipes)
+    for code in (0, 3, 1, 2):
         chosen = codes == code
         figure.add_scatter(
             x=np.abs(points.values[chosen]),
             y=points.norms[chosen],
             customdata=_arithmetic(points)[chosen],
             mode="markers",
-            marker={"size": 6, "color": colour, "line": {"width": 0.7, "color": "#7a7f87"}},
-            name=fates(names)[code],
-            hovertemplate=_hover(names, fates(names)[code], "%{customdata[6]}", "%{customdata[7]}"),
+            marker={"size": 6, "color": colours[code], "line": {"width": 0.7, "color": LINE}},
+            name=labels[code],
+            hovertemplate=_hover(recipes, labels[code], "%{customdata[6]}", "%{customdata[7]}"),
         )
-    for side, lines in enumerate(boundaries):
+    for recipe, lines in zip(recipes, boundaries, strict=True):
         for number, (sizes, norms) in enumerate(lines):
             figure.add_scatter(
                 x=sizes,
                 y=norms,
                 mode="lines" if len(sizes) == 2 else "markers",
-                line={"color": SIDES[side], "width": 3 if number == len(lines) // 2 else 1.2},
-                marker={"size": 3, "color": SIDES[side]},
-                name=f"boundary: {names[side]}",
+                line={"color": colour_of(recipe.method), "width": 3 if number == len(lines) // 2 else 1.2},
+                marker={"size": 3, "color": colour_of(recipe.method)},
+                name=f"{name(recipe.method)}'s boundary",
                 showlegend=number == 0,
                 hoverinfo="skip",
             )
-    if picked is not None and abs(picked.values.item()) > 0:
+    if abs(picked.values.item()) > 0:
         figure.add_scatter(
             x=[abs(picked.values.item())],
             y=[picked.norms.item()],
             mode="markers",
-            marker={"symbol": "x-open", "size": 14, "color": "#cc79a7", "line": {"width": 3}},
-            name="the weight below",
+            marker={"symbol": "x-open", "size": 14, "color": PICKED, "line": {"width": 3}},
+            name="this weight",
+            cliponaxis=False,
+            showlegend=False,
             hoverinfo="skip",
         )
     pad = 0.05
@@ -155,20 +172,21 @@ def plane_figure(
         dtick=_decades(plane.norms, 5),
         range=[plane.norms[0] - pad, plane.norms[-1] + pad],
     )
-    return figure
+    return _small_legend(figure)
 
 
-def window_figure(part: Any, among: int, picked: tuple[int, int], names: Sequence[str]) -> go.Figure:
+def window_figure(part: Any, among: int, picked: tuple[int, int], recipes: Recipes) -> go.Figure:
     """One pixel per weight, coloured by agreement.
 
     Args:
-        part: `inspection.Weights` (rows, columns).
+        part: `agreement.Weights` (rows, columns).
         among: M of an N:M pattern, whose groups are then set apart; else 0.
+        picked: row and column of the weight that is written out.
     """
-    figure = styled(go.Figure(), height=430)
-    colours = (BOTH_PRUNE, ONLY_SECOND, ONLY_FIRST, BOTH_KEEP)
+    figure = styled(go.Figure(), height=330)
+    colours = fate_colours(recipes)
     scale = [[edge, colour] for i, colour in enumerate(colours) for edge in (i / 4, (i + 1) / 4)]
-    labels = np.array(fates(names))
+    labels = np.array(fates(recipes))
     first, start = int(part.rows[0, 0]), int(part.columns[0, 0])
     figure.add_heatmap(
         z=part.agreement,
@@ -182,9 +200,9 @@ def window_figure(part: Any, among: int, picked: tuple[int, int], names: Sequenc
         showscale=False,
         customdata=_arithmetic(part)[..., :6],
         text=labels[part.agreement],
-        hovertemplate=_hover(names, "%{text}", "%{y}", "%{x}"),
+        hovertemplate=_hover(recipes, "%{text}", "%{y}", "%{x}"),
     )
-    for code in (3, 1, 2, 0):  # a legend, which a heatmap has not
+    for code in (0, 3, 1, 2):  # a legend, which a heatmap has not
         figure.add_scatter(
             x=[None],
             y=[None],
@@ -192,9 +210,9 @@ def window_figure(part: Any, among: int, picked: tuple[int, int], names: Sequenc
             name=labels[code],
             marker={
                 "symbol": "square",
-                "size": 11,
+                "size": 10,
                 "color": colours[code],
-                "line": {"width": 1, "color": "#7a7f87"},
+                "line": {"width": 1, "color": LINE},
             },
         )
     height, width = part.agreement.shape
@@ -214,12 +232,17 @@ def window_figure(part: Any, among: int, picked: tuple[int, int], names: Sequenc
         x1=picked[1] + 0.5,
         y0=picked[0] - 0.5,
         y1=picked[0] + 0.5,
-        line={"color": "#cc79a7", "width": 3},
+        line={"color": PICKED, "width": 3},
     )
     figure.update_xaxes(title="input", showgrid=False, range=[start - 0.5, start + width - 0.5], nticks=8)
     figure.update_yaxes(
         title="output row", showgrid=False, range=[first + height - 0.5, first - 0.5], nticks=8
     )
+    return _small_legend(figure)
+
+
+def _small_legend(figure: go.Figure) -> go.Figure:
+    figure.update_layout(legend={"font_size": 11, "itemwidth": 30}, margin={"t": 20, "b": 4})
     return figure
 
 
@@ -231,7 +254,7 @@ def inputs_figure(norms: np.ndarray, outliers: np.ndarray) -> go.Figure:
         dx=1,
         y=norms,
         mode="lines",
-        line={"width": 1, "color": COLOURS["wanda"]},
+        line={"width": 1, "color": NORM},
         showlegend=False,
         hovertemplate="input %{x}: norm %{y:.4g}<extra></extra>",
     )
@@ -242,7 +265,7 @@ def inputs_figure(norms: np.ndarray, outliers: np.ndarray) -> go.Figure:
         mode="markers+text",
         text=[f"input {i}" for i in named],
         textposition="top center",
-        marker={"color": COLOURS["magnitude"], "size": 8},
+        marker={"color": PICKED, "size": 8},
         name="outliers",
         showlegend=False,
         hovertemplate="input %{x}: norm %{y:.4g}<extra>outlier</extra>",
@@ -253,17 +276,20 @@ def inputs_figure(norms: np.ndarray, outliers: np.ndarray) -> go.Figure:
     return figure
 
 
-def rows_figure(losses: dict[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:
+def rows_figure(losses: dict[str, tuple[np.ndarray, np.ndarray]], method: str) -> go.Figure:
     """Loss of every output row under each group, rows in the order of the first.
 
     Args:
-        losses: by group, shares removed and losses of the rows, (out_features,) each.
+        losses: by group, shares pruned and losses of the rows, (out_features,) each.
+        method: whose colour the first curve has.
     """
     figure = styled(go.Figure(), height=300)
     order = np.argsort(next(iter(losses.values()))[1], kind="stable")
     step = max(1, len(order) // 1024)
     shown = order[::step]
-    for (group, (removed, lost)), colour in zip(losses.items(), (*SIDES, COLOURS["sparsegpt"]), strict=False):
+    for (group, (pruned, lost)), colour in zip(
+        losses.items(), (colour_of(method), LINE, "#b8bdc6"), strict=False
+    ):
         figure.add_scatter(
             x0=0,
             dx=step,
@@ -271,8 +297,8 @@ def rows_figure(losses: dict[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:
             mode="lines",
             name=group,
             line={"color": colour},
-            customdata=np.stack([shown, 100 * removed[shown]], 1).astype(np.float32),
-            hovertemplate="row %{customdata[0]:.0f}: moved %{y:.1f}%, %{customdata[1]:.1f}% of it removed",
+            customdata=np.stack([shown, 100 * pruned[shown]], 1).astype(np.float32),
+            hovertemplate="row %{customdata[0]:.0f}: moved %{y:.1f}%, %{customdata[1]:.1f}% of it pruned",
         )
     figure.update_xaxes(title="output rows, in the order of the first curve")
     figure.update_yaxes(title="the row's output moves by", ticksuffix="%", rangemode="tozero")
@@ -286,8 +312,8 @@ def _arithmetic(weights: Any) -> np.ndarray:
     return np.stack([np.asarray(part, np.float32) for part in parts], axis=-1)
 
 
-def _hover(names: Sequence[str], fate: str, row: str, column: str) -> str:
-    one, two = names
+def _hover(recipes: Recipes, fate: str, row: str, column: str) -> str:
+    one, two = (name(recipe.method) for recipe in recipes)
     return (
         f"output {row}, input {column}: <b>{fate}</b><br>W %{{customdata[0]:.5g}}, ‖X‖ %{{customdata[1]:.5g}}"
         f"<br>{one}: score %{{customdata[2]:.5g}}, threshold %{{customdata[3]:.5g}}"

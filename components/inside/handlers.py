@@ -1,129 +1,272 @@
-"""What Inside's controls do."""
+"""What Inside's controls do: pure functions of what is shown, the point in focus and the controls' values, by name.
+None of them waits for a model."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
 from components.display.chart_style import drawn
+from components.display.names import name
 from components.display.status_line import failed
-from components.inside.card import card_values
-from components.inside.job import pair
-from components.inside.kept_inspections import Look, keep, look_named, recorded
+from components.inside.card import card
+from components.inside.inspection import Inspection, inspection_named, keep, kept_inspection
+from components.inside.job import Inspected, InspectLayers, previewable
 from components.inside.map_figures import map_figure
-from components.inside.report import QUANTITIES, layer_title, map_note_html, side_names
+from components.inside.parts import Parts
+from components.inside.report import map_note_html, nothing_html, title_html
+from components.inside.settings import OFFERED, Asked, preview_of
 from components.jobs.runner import import_engine
-from components.recipe.request import check_panel
-from components.request_checks import finite
+from components.recipe.request import check_setup
+from components.request_checks import whole
+from components.workspace.defaults import source_labels
+from components.workspace.focus import Focus
 from wanda_core.errors import Refused
+from wanda_core.method.recipe import Recipe
+
+Values = Mapping[str, Any]
 
 
-class Ran:
-    """Whether there is a run by the recipe panel's settings that the view does not show yet."""
+@dataclass(frozen=True)
+class Shown:
+    """What a session looks at."""
 
-    def __init__(self, sources: list[str]) -> None:
-        self.sources = sources
+    inspection: str | None
+    """Name of the inspection; None: of this point's model there is none yet."""
+    source: str
+    recipe: Recipe
+    """Of the point in focus."""
+    setup: str
+    """`Setup.digest` of the point in focus."""
 
-    def __call__(self, shown: Any, source: Any, *values: Any) -> bool:
-        from components.workspace.measured_rows import has_run
+    def inspected(self) -> Inspection:
+        """
+        Raises:
+            Refused: there is no inspection, or it is no longer kept.
+        """
+        if self.inspection is None:
+            raise Refused("press Inspect layers")
+        return inspection_named(self.inspection, self.source)
 
-        try:
-            setup, recipes = check_panel(source, self.sources, *values)
-            look = look_named(shown)
-        except Refused:
-            return False
-        return has_run(setup, pair(recipes)) and not (
-            look.setup == setup.digest and look.recipes == pair(recipes) and any(look.own)
+
+def point_of(values: Values, sources: Sequence[str]) -> Focus:
+    """The point to look at: the one in focus; where the panel has another model chosen since, that recipe on it.
+
+    Raises:
+        Refused: the panel's settings are wrong.
+    """
+    focus = values["focus"]
+    model = (values.get("source"), values.get("revision") or None, values.get("dtype"))
+    if model == (focus.setup.source, focus.setup.revision, focus.setup.dtype):
+        return focus
+    setup, _ = check_setup(values, sources)
+    return Focus(setup, replace(focus.recipe, seed=setup.seed))
+
+
+def make_job(values: Values, sources: Sequence[str]) -> InspectLayers:
+    """
+    Raises:
+        Refused: a value is wrong.
+    """
+    focus = point_of(values, sources)
+    asked = Asked.of(values, focus.recipe)
+    return InspectLayers(focus, replace(asked, as_pruned=True).recipes(focus.recipe)[1], asked.layer)
+
+
+def found(outcome: Inspected, values: Values) -> Parts:
+    """The whole view for what a job found. A page that was loaded anew has its settings from the link: it is told
+    only that something is there."""
+    inspection, focus = outcome.inspection, outcome.focus
+    keep(inspection, focus.setup)  # on ZeroGPU the job ran in another process than this one, the page's
+    if not values:
+        return Parts(arrived=inspection.name)
+    values = {**values, "compare": inspection.recipes[1].method}
+    # What a run alone can make is shown as it was made.
+    view = _showing(inspection, focus, values, fresh=previewable(focus.recipe.method))
+    return view | Parts(focus=focus)
+
+
+def opened_tab(values: Values, sources: Sequence[str]) -> Parts:
+    """The whole view for the point in focus, unless it is shown already."""
+    try:
+        focus, shown = point_of(values, sources), values["shown"]
+        inspection = kept_inspection(focus.setup)
+        now = _shown(inspection, focus)
+        if now == shown:
+            return Parts()
+        if inspection is None:
+            source = source_labels().get(focus.setup.source, focus.setup.source).split(":")[0]
+            return Parts(shown=now, title=nothing_html(source), body=gr.update(visible=False))
+        import_engine()
+        return _showing(inspection, focus, values, fresh=shown is None)
+    except Refused as error:
+        return Parts(title=failed(error))
+
+
+def arrived(values: Values, sources: Sequence[str]) -> Parts:
+    """The whole view, where it was opened before its inspection was found."""
+    return Parts() if values["shown"] is None else opened_tab(values, sources)
+
+
+def redrawn(values: Values) -> Parts:
+    """The card after a control was moved."""
+    try:
+        shown = _looked_at(values)
+        return card(
+            shown.inspected(), shown.recipe, Asked.of(values, shown.recipe), values.get("unfolded") is True
         )
-
-
-def first_look(shown: Any) -> Any:
-    """Values of the whole view where it shows nothing yet: the recorded look. Made when the view is opened, because it
-    takes torch, which the first screen does without."""
-    if shown:
-        return gr.skip()
-    import_engine()
-    look = recorded()
-    return _showing(look, next(iter(look.norms)), 20, 40)
-
-
-def redraw(key: Any, layer: Any, *settings: Any) -> list[Any]:
-    """Values for the card after a control was moved."""
-    try:
-        return card_values(look_named(key), layer, *settings)
     except Refused as error:
-        return _refused(error)
+        return _cannot(error)
 
 
-def clicked(event: gr.EventData, key: Any, layer: Any, *settings: Any) -> list[Any]:
-    """A click on a picture opens a layer or a weight."""
-    *settings, row, column, unfolded = settings
+def previewed(values: Values) -> Parts:
+    """The card after one of the preview's controls was moved: no longer the point as it is."""
+    values = {**values, "as_pruned": False}
+    free = values.get("preview_pattern") == "unstructured"
+    return redrawn(values) | Parts(
+        as_pruned=False, preview=gr.update(interactive=free), preview_group=gr.update(interactive=free)
+    )
+
+
+def shown_as_pruned(values: Values) -> Parts:
+    """The card after `as_pruned` was ticked: the preview's controls go back to the point in focus."""
     try:
-        look = look_named(key)
-        chart, x, y = (event._data.get(part) for part in ("chart", "x", "y"))
-        if chart == "map":
-            layer, row, column = _layer_at(look, x, y), 0, 0
-        else:
-            row, column = round(finite("Row of the weight", y)), round(finite("Input of the weight", x))
-        return [layer, row, column, *card_values(look, layer, *settings, row, column, unfolded)]
+        shown = _looked_at(values)
     except Refused as error:
-        return [gr.skip()] * 3 + _refused(error)
+        return _cannot(error)
+    if values["as_pruned"] is not True:
+        return redrawn(values)
+    return redrawn({**values, **preview_of(shown.recipe)}) | _preview_parts(shown.recipe)
 
 
-def recolour(key: Any, quantity: Any) -> list[Any]:
-    """Map and sentence for another quantity."""
+def clicked(event: gr.EventData, values: Values) -> Parts:
+    """A click on the map opens a layer, one on another picture a weight."""
+    chart, x, y = (event._data.get(part) for part in ("chart", "x", "y"))
+    if chart != "map":
+        try:
+            row, column = (
+                whole("a weight's place", round(v) if isinstance(v, float) else v, 0, 10**7) for v in (y, x)
+            )
+        except (Refused, OverflowError, ValueError):
+            return Parts()
+        return redrawn({**values, "weight": f"{row},{column}"})
     try:
-        look = look_named(key)
-        if not isinstance(quantity, str) or quantity not in QUANTITIES:
-            raise Refused("choose a colour from the list")
+        shown = _looked_at(values)
+        inspection = shown.inspected()
+        at = [layer.name for layer in inspection.layers if (layer.block, layer.kind) == (x, y)]
+        if not at:
+            return Parts()
+        inspection.weight(at[0])
+    except Refused as error:  # said where the click was
+        return Parts(map_note=failed(error))
+    now = {**values, "layer": at[0], "weight": ""}
+    return redrawn(now) | Parts(
+        layer=at[0],
+        map=_map(inspection, values.get("map_by"), at[0]),
+        map_note=map_note_html(inspection, Asked.of(values, shown.recipe).map_by),
+    )
+
+
+def recoloured(values: Values) -> Parts:
+    """Map and its sentence, by another quantity or with another layer marked."""
+    try:
+        shown = _looked_at(values)
+        inspection = shown.inspected()
+        asked = Asked.of(values, shown.recipe)
     except Refused as error:
-        return [gr.skip(), failed(error)]
-    return [_map(look, quantity), map_note_html(quantity)]
+        return Parts(map_note=failed(error))
+    return Parts(
+        map=_map(inspection, asked.map_by, asked.layer), map_note=map_note_html(inspection, asked.map_by)
+    )
 
 
-def opening(look: Look) -> list[Any]:
-    """Values of the whole view for a look that was just taken: the layer where the methods differ most."""
-    keep(look)
-    return _showing(look, max(look.layers, key=lambda summary: summary.differ).name, 0, 0)
+def chosen_layer(values: Values) -> Parts:
+    """Card and map after another layer was chosen from the list."""
+    values = {**values, "weight": ""}
+    return redrawn(values) | recoloured(values)
 
 
-def _showing(look: Look, layer: str, row: int, column: int) -> list[Any]:
-    settings = _settings(look)
+def _looked_at(values: Values) -> Shown:
+    shown = values["shown"]
+    if not isinstance(shown, Shown):
+        raise Refused("press Inspect layers")
+    return shown
+
+
+def _shown(inspection: Inspection | None, focus: Focus) -> Shown:
+    name = None if inspection is None else inspection.name
+    return Shown(name, focus.setup.source, focus.recipe, focus.setup.digest)
+
+
+def _showing(inspection: Inspection, focus: Focus, values: Values, fresh: bool) -> Parts:
+    """Everything, for an inspection. Settings that a link brought are kept where they fit.
+
+    Args:
+        fresh: nothing was shown before, so that the preview may be a link's.
+    """
+    asked = Asked.of(values, focus.recipe)
+    names = {layer.name for layer in inspection.layers}
+    if asked.layer not in names:
+        openable = inspection.openable()
+        at_hand = [layer for layer in inspection.layers if layer.name in openable]
+        best = max(at_hand or inspection.layers, key=lambda layer: layer.differ)
+        asked = replace(asked, layer=best.name, weight=None)
+    if not fresh:
+        asked = replace(asked, as_pruned=True)
+    preview = _preview_parts(focus.recipe) if asked.as_pruned else Parts()
+    whole_view = Parts(
+        shown=_shown(inspection, focus),
+        title=title_html(inspection),
+        body=gr.update(visible=True),
+        map=_map(inspection, asked.map_by, asked.layer),
+        map_note=map_note_html(inspection, asked.map_by),
+        layer=gr.update(choices=_choices(inspection), value=asked.layer),
+        compare=gr.update(
+            choices=[(name(method), method) for method in OFFERED if method != focus.recipe.method],
+            value=asked.compare,
+        ),
+        as_pruned=asked.as_pruned,
+    )
+    try:
+        return whole_view | preview | card(inspection, focus.recipe, asked, values.get("unfolded") is True)
+    except Refused as error:
+        return whole_view | preview | _cannot(error)
+
+
+def _preview_parts(recipe: Recipe) -> Parts:
+    """The preview's controls at a point as it is."""
+    free = recipe.pattern == "unstructured"
+    held = preview_of(recipe)
+    return Parts(
+        preview=gr.update(value=held["preview"], interactive=free),
+        preview_pattern=held["preview_pattern"],
+        preview_group=gr.update(value=held["preview_group"], interactive=free),
+        as_pruned=True,
+    )
+
+
+def _choices(inspection: Inspection) -> list[tuple[str, str]]:
+    """Labels and names of the layers; an expert is called by its whole name."""
+    places = Counter((layer.block, layer.kind) for layer in inspection.layers)
     return [
-        look.name,
-        layer_title(look),
-        _map(look, "differ"),
-        gr.update(choices=_names(look), value=layer),
-        *settings,
-        row,
-        column,
-        *card_values(look, layer, *settings, row, column, False),
+        (
+            f"block {layer.block}, {layer.kind}" if places[layer.block, layer.kind] == 1 else layer.name,
+            layer.name,
+        )
+        for layer in inspection.layers
     ]
 
 
-def _settings(look: Look) -> tuple[str, str, float, str, str]:
-    """Values of the controls for a look's own recipes."""
-    first, second = look.recipes
-    return first.method, second.method, round(100 * first.sparsity), first.pattern, "own"
-
-
-def _layer_at(look: Look, block: Any, kind: Any) -> str:
-    """The first layer of that block and kind."""
-    for summary in look.layers:
-        if summary.block == block and summary.kind == kind:
-            return summary.name
-    raise Refused("choose a layer from the map or the list")
-
-
-def _names(look: Look) -> list[tuple[str, str]]:
-    return [(f"block {layer.block}, {layer.kind} · {layer.name}", layer.name) for layer in look.layers]
-
-
-def _map(look: Look, quantity: str) -> Any:
-    figure = map_figure(look.layers, quantity, side_names(look.recipes))
+def _map(inspection: Inspection, quantity: Any, layer: str) -> Any:
+    figure = map_figure(inspection.layers, quantity, inspection.recipes, inspection.openable(), layer)
     return drawn(figure, f"map-{quantity}")
 
 
-def _refused(message: Refused) -> list[Any]:
-    return [failed(message), *[gr.skip()] * 7]
+def _cannot(error: Refused) -> Parts:
+    """Why there is no picture, in the card's place."""
+    hidden = gr.update(visible=False)
+    return Parts(label=failed(error), left=hidden, right=hidden, below=hidden)

@@ -2,67 +2,102 @@
 
 from __future__ import annotations
 
-import math
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.display.names import name
-from components.inside.kept_inspections import RECORDED_KEY, Look
-from components.inside.opened_layer import Opened
-from wanda_core.method.methods import METHODS
+from components.display.names import name, point
 from wanda_core.method.recipe import Recipe
 
+if TYPE_CHECKING:
+    from components.inside.inspection import Inspection
+    from components.inside.opened_layer import Opened
+
 QUANTITIES = {
-    "differ": ("disagreement", "Brighter: the two methods remove more different weights there."),
+    "differ": ("disagreement", "Brighter: the two methods disagree on more weights."),
     "error": ("output error", "Brighter: the layer's output moved more; compare the two maps."),
-    "sparsity": (
-        "sparsity reached",
-        "How much went from each layer; even where every row gives the same share.",
-    ),
+    "sparsity": ("sparsity", "Brighter: more of the layer is pruned; compare the two maps."),
     "outliers": ("outlier inputs", "Brighter: more inputs are over five times as loud as the layer's mean."),
 }
+READY = "One pass over the calibration text; after that any layer opens instantly."
 
 
-def map_note_html(quantity: str) -> str:
-    return f'<p class="hint">{QUANTITIES[quantity][1]} Click a cell to open that layer.</p>'
+def cannot_be_previewed(recipe: Recipe) -> str:
+    return (
+        f"{name(recipe.method)} chooses weights while updating them, so it cannot be previewed. "
+        f"Inspect layers prunes by {point(recipe.as_dict())} and shows its own masks"
+    )
 
 
-def layer_title(look: Look) -> str:
-    protocol, source = look.protocol, escape(look.source)
+def map_note_html(inspection: Inspection, quantity: str) -> str:
+    """What the map's colours say, of which two methods, and what can be opened."""
+    note = QUANTITIES[quantity][1]
+    shown = [layer for layer in inspection.layers if quantity == "sparsity"]
+    if shown and max(max(s.sparsity) for s in shown) - min(min(s.sparsity) for s in shown) < 0.0005:
+        note = f"Every layer reaches {shown[0].sparsity[0]:.1%} by both methods."
+    openable = inspection.openable()
+    click = "Click a cell to open its layer."
+    if len(openable) < len(inspection.layers):
+        click = (
+            f"Click an outlined cell to open its layer: the weights of {len(openable)} of "
+            f"{len(inspection.layers)} are at hand. Inspect layers opens them all."
+        )
+    both = " and ".join(side_names(inspection.recipes))
+    return f'<p class="hint">{escape(both)}. {note} {click}</p>'
+
+
+def title_html(inspection: Inspection) -> str:
+    """What was inspected, and on what text."""
+    protocol = inspection.protocol
     read = (
         f"Inputs read on {protocol['samples']} windows of {protocol['length']} tokens of "
         f"{escape(protocol['calibration'])}, seed {protocol['seed']}, {escape(protocol['device'])}, "
-        f"{protocol['dtype']}, torch {escape(protocol['torch'])}."
+        f"{escape(protocol['dtype'])}, torch {escape(protocol['torch'])}."
     )
-    methods = " and ".join(
-        f"{name(r.method)} {r.pattern if r.parsed_pattern.structured else f'{r.sparsity:.0%}'}"
-        for r in look.recipes
-    )
-    if look.name == RECORDED_KEY:
+    if inspection.recorded:
         return (
-            f'<p class="label recorded"><b>A recorded look</b> into {source}, made on {escape(protocol["date"])}: '
-            f"{methods}, preview. The weights of one layer are real and here to play with. {read}</p>"
+            f'<p class="label recorded"><b>A recorded inspection</b> of {escape(protocol["source"])}, made on '
+            f"{escape(protocol['date'])}; norms and weights are real. {read}</p>"
         )
-    own = {(True, True): "the run's own masks", (False, False): "preview from the dense model's statistics"}
-    masks = own.get(look.own, "the run's own masks where it made some, else preview")
-    return f'<p class="label"><b>{source}</b>, {methods}: {masks}. {read}</p>'
+    return f'<p class="label"><b>{escape(inspection.source)}</b>. {read}</p>'
 
 
-def side_names(recipes: tuple[Recipe, Recipe]) -> list[str]:
-    first, second = (name(recipe.method) for recipe in recipes)
-    return [first, second] if first != second else [first, f"{second} too"]
+def nothing_html(source: str) -> str:
+    """Before anything of that model was inspected."""
+    return f'<p class="verdict">Which weights of {escape(source)} are pruned, and why? Press <b>Inspect layers</b>.</p>'
 
 
-def source_label(look: Look, opened: Opened, recipes: tuple[Recipe, Recipe], histograms: Any) -> str:
-    """Whose masks these are, how far they agree, and what the pictures leave out."""
+def side_names(recipes: tuple[Recipe, Recipe]) -> tuple[str, str]:
+    """`Wanda 50%` and what it is compared with."""
+    first, second = (point(recipe.as_dict()) for recipe in recipes)
+    return first, second
+
+
+def label_html(opened: Opened, recipes: tuple[Recipe, Recipe]) -> str:
+    """Whose masks these are, and how far they agree."""
     from wanda_core.inspection.agreement import Agreement
 
     agreement = Agreement.of(*(side.mask for side in opened.sides))
     sources = [
-        f"{escape(label)}: "
-        + ("<b>the run's own mask</b>" if own else "<b>preview</b> from dense statistics")
+        f"{escape(label)}: {'<b>its own mask</b>' if own else '<b>preview</b>'}"
         for label, own in zip(side_names(recipes), opened.own, strict=True)
     ]
+    notes = []
+    if not all(opened.own):
+        notes.append("A preview is chosen from the dense model's statistics; Run makes the point's own mask.")
+        if recipes[0].allocation != "uniform":
+            notes.append("It prunes every layer by the same share, unlike the point in focus.")
+    if any("+" in recipe.method for recipe in recipes):
+        notes.append("ADMM then adjusts the kept weights; the values shown are the dense ones.")
+    rows, columns = opened.layer.weight.shape
+    return (
+        f'<p class="differ">The two differ on <b>{agreement.differ:.1%}</b> of {rows:,} × {columns:,} weights: both '
+        f"keep {agreement.both_keep:.1%}, both prune {agreement.both_prune:.1%}.</p>"
+        f'<p class="label">{"; ".join(sources)}. {" ".join(notes)}</p>'
+    )
+
+
+def zeros_html(opened: Opened, recipes: tuple[Recipe, Recipe], histograms: Any) -> str:
+    """What the folded pictures leave out."""
     notes = []
     if step := opened.layer.rows.step - 1:
         notes.append(
@@ -72,44 +107,6 @@ def source_label(look: Look, opened: Opened, recipes: tuple[Recipe, Recipe], his
         if histogram.zeros:
             notes.append(
                 f"{histogram.zeros:,} weights score 0 by {escape(label)} and have no place on a log axis; "
-                f"{histogram.zeros - histogram.zeros_kept:,} of them go."
+                f"{histogram.zeros - histogram.zeros_kept:,} of them are pruned."
             )
-    rows, columns = opened.layer.weight.shape
-    return (
-        f'<p class="label">{rows:,} × {columns:,}. {"; ".join(sources)}.</p><p class="verdict">The two differ on '
-        f"<b>{agreement.differ:.1%}</b> of the weights: both keep {agreement.both_keep:.1%}, both remove "
-        f'{agreement.both_prune:.1%}.</p><p class="hint">{" ".join(notes)}</p>'
-    )
-
-
-def arithmetic_html(picked: Any, recipes: tuple[Recipe, Recipe], names: list[str]) -> str:
-    """One weight's way to its fate, in numbers."""
-    value, norm = picked.values.item(), picked.norms.item()
-    lines = []
-    for place, (recipe, label) in enumerate(zip(recipes, names, strict=True)):
-        score, threshold = (part[place].item() for part in (picked.scores, picked.thresholds))
-        kept = bool(picked.agreement.item() & (2 - place))
-        how = {"magnitude": f"|{value:.5g}|", "wanda": f"|{value:.5g}| × {norm:.5g}"}.get(
-            METHODS[recipe.method].score
-        )
-        fate = "<b>stays</b>" if kept else "<b>goes</b>"
-        where = (
-            f"group of {recipe.parsed_pattern.among}" if recipe.parsed_pattern.structured else recipe.group
-        )
-        against = (
-            "decided while correcting"
-            if METHODS[recipe.method].score is None
-            else (
-                "nothing goes"
-                if math.isnan(threshold)
-                else f"{'>' if score > threshold else '≤'} {threshold:.5g}, the highest that goes in its "
-                + {"output": "row", "layer": "layer", "input": "column"}.get(where, where)
-            )
-        )
-        lines.append(
-            f"<li>{escape(label)}: score {f'{how} = ' if how else ''}{score:.5g}; {against}: it {fate}</li>"
-        )
-    return (
-        f'<div class="arithmetic" aria-live="polite"><b>Weight at output {picked.rows.item()}, input '
-        f"{picked.columns.item()}</b>: W = {value:.5g}, norm of its input {norm:.5g}<ul>{''.join(lines)}</ul></div>"
-    )
+    return f'<p class="hint">{" ".join(notes)}</p>' if notes else ""

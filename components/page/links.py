@@ -49,6 +49,7 @@ POINT = """(point) => {
     history.replaceState(null, "", said ? "?" + said : window.location.pathname);
 }"""
 """Writes the point in focus."""
+HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def connect(
@@ -90,14 +91,7 @@ def connect(
             return [gr.update(value=ready(said), visible=True), *values]
         return [gr.skip(), *values]
 
-    def open_view(request: gr.Request) -> Any:
-        view = request.query_params.get("view")
-        return gr.Tabs(selected=view) if view in views else gr.skip()
-
-    hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    # The tab after the rest: what is chosen before the page is there is forgotten.
-    restored = demo.load(restore, None, outputs, **hidden)
-    restored.then(open_view, None, tabs, **hidden)
+    restored = demo.load(restore, None, outputs, **HIDDEN)
     local = [source for source in sources if "/" in source or source.endswith(".gguf")]
     defaults = [_words(component.value) for component in components]
     write = WRITE.replace("SETTINGS", json.dumps([list(linked), defaults, local]))
@@ -106,6 +100,17 @@ def connect(
         js = SHOW.replace("KEY", json.dumps(tab.id)).replace("FIRST", json.dumps(views[0]))  # type: ignore[attr-defined]
         tab.select(None, None, None, js=js, queue=False)  # type: ignore[attr-defined]
     return restored
+
+
+def open_view(restored: Any, tabs: gr.Tabs, views: Sequence[str]) -> None:
+    """Open the view that a link names, after the rest: a view shows what was restored, and what is chosen before the
+    page is there is forgotten."""
+
+    def chosen(request: gr.Request) -> Any:
+        view = request.query_params.get("view")
+        return gr.Tabs(selected=view) if view in views else gr.skip()
+
+    restored.then(chosen, None, tabs, **HIDDEN)
 
 
 def _words(value: object) -> str:

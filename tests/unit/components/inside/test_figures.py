@@ -19,14 +19,16 @@ from components.inside.figures import (
     rows_figure,
     window_figure,
 )
-from components.inside.map_figures import density_figure
+from components.inside.map_figures import density_figure, map_figure
 from tests.support.inspection import SETTINGS, decided, expected_masks, random_layer
+from wanda_core import Recipe
 from wanda_core.inspection.agreement import Agreement, scattered, weights_at
 from wanda_core.inspection.boundary import boundary
 from wanda_core.inspection.histograms import mask_density, plane
 from wanda_core.inspection.layer import OpenLayer, outlier_inputs, row_losses
+from wanda_core.inspection.layer_summary import LayerSummary
 
-NAMES = ["First", "Second"]
+RECIPES = (Recipe(method="magnitude"), Recipe(method="wanda"))
 
 
 def values(content: Any) -> np.ndarray:
@@ -43,7 +45,7 @@ def test_the_window_draws_the_masks_of_the_formulas(settings: dict[str, Any]) ->
     sides = decided(layer, settings)
     first, second = expected_masks(layer, sides)
     part = weights_at(layer, sides, slice(8, 40), slice(16, 64))
-    sent = drawn(window_figure(part, 0, (9, 20), NAMES), "x")
+    sent = drawn(window_figure(part, 0, (9, 20), RECIPES), "x")
     trace = json.loads(sent.plot)["data"][0]
     assert np.array_equal(values(trace["z"]), (2 * first + second)[8:40, 16:64])
     assert (trace["x0"], trace["y0"]) == (16, 8)
@@ -74,10 +76,9 @@ def test_the_plane_counts_every_weight_and_the_boundaries_part_them() -> None:
     sides = decided(layer, {"sparsity": 0.5, "group": "layer"})
     density = plane(layer.weight.numpy(), layer.norms.numpy())
     assert density.counts.sum() == layer.weight.numel()
-    opened = type("Opened", (), {"layer": layer})
     sizes = layer.weight.abs().numpy()
     for side, mask in zip(sides, expected_masks(layer, sides), strict=True):
-        [((left, right), (low, high))] = boundary(side, side.spread(layer), density, opened)
+        [((left, right), (low, high))] = boundary(side, side.spread(layer), layer)
         # Where the line passes at the height of each weight's norm, on log axes.
         share = (np.log(layer.norms.numpy()) - np.log(low)) / (np.log(high) - np.log(low))
         line = np.exp(np.log(left) + share * (np.log(right) - np.log(left)))
@@ -109,20 +110,47 @@ def test_odd_layers_draw_something_sensible(kind: str) -> None:
         assert histogram.kept.sum() + histogram.zeros_kept == int(side.mask.sum())
     density = plane(layer.weight.numpy(), layer.norms.numpy())
     window = window_around(shape, 0, 0)
-    opened = type("Opened", (), {"layer": layer})
     spreads = [side.spread(layer) for side in sides]
-    lines = [boundary(side, spread, density, opened) for side, spread in zip(sides, spreads, strict=True)]
+    lines = [boundary(side, spread, layer) for side, spread in zip(sides, spreads, strict=True)]
     part, picked = weights_at(layer, sides, *window), weights_at(layer, sides, slice(0, 1), slice(0, 1))
     for figure in (
-        histogram_figure(histograms, spreads, NAMES),
-        plane_figure(density, lines, scattered(layer, sides), picked, NAMES),
-        density_figure([mask_density(s.mask.numpy()) for s in sides], shape, window, NAMES),
-        window_figure(part, 0, (0, 0), NAMES),
+        histogram_figure(list(zip(histograms, spreads, RECIPES, strict=True))),
+        plane_figure(density, lines, scattered(layer, sides), picked, RECIPES),
+        density_figure([mask_density(s.mask.numpy()) for s in sides], shape, window, ("First", "Second")),
+        window_figure(part, 0, (0, 0), RECIPES),
         inputs_figure(layer.norms.numpy(), outlier_inputs(layer.norms)),
-        rows_figure({"row": row_losses(layer, sides[1].mask)}),
+        rows_figure({"row": row_losses(layer, sides[1].mask)}, "wanda"),
     ):
         json.loads(drawn(figure, "x").plot)
     removed, lost = row_losses(layer, sides[1].mask)
     assert np.isfinite(lost).all()
     assert ((lost >= 0) & (lost <= 1)).all()
     assert np.allclose(removed, 1 - sides[1].mask.float().mean(dim=1).numpy())
+
+
+SUMMARIES = [
+    LayerSummary(
+        f"{block}.{kind}", block, f"mlp.{kind}", (0.5, 0.4996 + 0.0001 * block), (0.1, 0.2), 0.3, 0.0
+    )
+    for block in range(3)
+    for kind in ("up", "down")
+]
+
+
+def test_the_map_outlines_what_can_be_opened_and_marks_what_is() -> None:
+    figure = map_figure(SUMMARIES, "differ", RECIPES, frozenset(["1.down"]), "2.up")
+    outlined, marked = figure.layout.shapes
+    assert (outlined.x0, outlined.y0) == (0.5, 0.5)
+    assert (marked.x0, marked.y0) == (1.5, -0.5)
+    hints = figure.data[0].text
+    assert hints[1][1] == "click to open"
+    assert hints[0][1].startswith("press Inspect layers")
+    everything = frozenset(layer.name for layer in SUMMARIES)
+    assert len(map_figure(SUMMARIES, "differ", RECIPES, everything, "2.up").layout.shapes) == 1
+
+
+def test_sparsities_that_differ_by_rounding_alone_get_one_colour() -> None:
+    figure = map_figure(SUMMARIES, "sparsity", RECIPES, frozenset(), "")
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, 100)
+    spread = [*SUMMARIES, LayerSummary("3.up", 3, "mlp.up", (0.3, 0.3), (0.1, 0.2), 0.3, 0.0)]
+    assert map_figure(spread, "sparsity", RECIPES, frozenset(), "").layout.coloraxis.cmin is None

@@ -1,0 +1,111 @@
+"""What the job finds: norms and masks of the layers, as plain arrays."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.inside import handlers
+from components.inside.inspection import AGAIN
+from components.inside.job import Inspected, InspectLayers, other_recipe
+from components.jobs.job import Progress
+from components.workspace import models
+from components.workspace.focus import Focus
+from components.workspace.setup import Setup
+from wanda_core import Recipe, load
+
+SETUP = Setup("pocket", "stories", "stories", samples=2, length=64, windows=2)
+
+
+VALUES = {"map_by": "differ"}
+
+
+def inspect(recipe: Recipe, method: str) -> tuple[Inspected, list[Progress]]:
+    events: list[Any] = []
+    job = InspectLayers(Focus(SETUP, recipe), other_recipe(recipe, method), "")
+    job.compute(events.append, threading.Event())
+    return events[-1], events[:-1]
+
+
+@pytest.fixture(scope="module")
+def sparsegpt() -> tuple[Inspected, list[Progress]]:
+    return inspect(Recipe(method="sparsegpt", sparsity=0.5), "magnitude")
+
+
+def test_progress_never_goes_back(sparsegpt: tuple[Inspected, list[Progress]]) -> None:
+    shares = [event.share for event in sparsegpt[1]]
+    assert shares == sorted(shares)
+    assert 0.9 < shares[-1] <= 1
+
+
+def test_sparsegpt_shows_its_own_masks(sparsegpt: tuple[Inspected, list[Progress]]) -> None:
+    found = sparsegpt[0]
+    recipe = found.focus.recipe
+    layer = found.inspection.layers[0].name
+    parts = handlers.found(found, VALUES)
+    held = {"shown": parts.shown, "focus": found.focus, "map_by": "differ", "compare": "magnitude"}
+    parts = handlers.redrawn({**held, "layer": layer, "weight": "1,2"})
+    assert "SparseGPT 50%: <b>its own mask</b>" in parts.label
+    mask = found.inspection.own[recipe].masks[layer].unpack()
+    assert ("pruned", "kept")[int(mask[1, 2])] in parts.arithmetic
+    moved = handlers.previewed(
+        {**held, "layer": layer, "weight": "1,2", "preview": 60, "preview_pattern": "unstructured"}
+    )
+    assert "cannot be previewed" in moved.label
+
+
+def test_what_it_finds_is_sent_as_plain_arrays(sparsegpt: tuple[Inspected, list[Progress]]) -> None:
+    sent = pickle.dumps(sparsegpt[0])
+    assert b"rebuild_tensor" not in sent
+    back = pickle.loads(sent)
+    assert back.inspection.norms.keys() == sparsegpt[0].inspection.norms.keys()
+
+
+def test_norms_and_shares_are_those_of_the_dense_model() -> None:
+    found = inspect(Recipe(method="wanda", sparsity=0.5), "magnitude")[0].inspection
+    model = load("pocket")
+    for layer, summary in zip(model.prunable.layers, found.layers, strict=True):
+        weight, norms = layer.weight.numpy(), found.norms[layer.name]
+        assert norms.dtype == np.float32
+        drop = weight.shape[1] // 2
+        wanda = np.ones_like(weight, dtype=bool)
+        lowest = np.argsort(np.abs(weight) * norms, axis=1, kind="stable")[:, :drop]
+        np.put_along_axis(wanda, lowest, False, axis=1)
+        magnitude = np.ones(weight.size, dtype=bool)
+        magnitude[np.argsort(np.abs(weight).ravel(), kind="stable")[: weight.size // 2]] = False
+        assert summary.name == layer.name
+        assert summary.differ == pytest.approx((wanda.ravel() != magnitude).mean())
+
+
+def test_a_model_that_was_dropped_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = inspect(Recipe(method="wanda", sparsity=0.5), "magnitude")[0]
+    parts = handlers.found(found, VALUES)
+    monkeypatch.setattr("components.inside.inspection.loaded", lambda *_: None)
+    held = {
+        "shown": parts.shown,
+        "focus": found.focus,
+        "map_by": "differ",
+        "layer": found.inspection.layers[1].name,
+    }
+    said = handlers.redrawn(held)
+    assert AGAIN.replace("the model", "The model") in said.label
+    assert models.loaded("pocket") is not None
+
+
+def test_a_page_loaded_anew_keeps_its_links_settings() -> None:
+    found = inspect(Recipe(method="wanda", sparsity=0.5), "magnitude")[0]
+    told = handlers.found(found, {})
+    assert [part for part in told.listed() if part is not None] == [found.inspection.name]
+    panel = {"source": "pocket", "revision": None, "dtype": "auto", "focus": found.focus}
+    assert (
+        handlers.arrived({**panel, "shown": None}, ["pocket"]) == handlers.Parts()
+    )  # its tab was never opened
+    layer = found.inspection.layers[3].name
+    empty = handlers.Shown(None, "pocket", found.focus.recipe, found.focus.setup.digest)
+    parts = handlers.arrived({**panel, "shown": empty, "layer": layer, "weight": "3,17"}, ["pocket"])
+    assert parts.layer["value"] == layer
+    assert parts.weight == "3,17"
