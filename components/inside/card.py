@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
+import plotly.graph_objects as go
+from gradio.components.plot import PlotData
 
 from components.display.chart_style import drawn
 from components.inside.figures import (
@@ -27,6 +29,15 @@ from wanda_core.method.recipe import Recipe
 
 SPAN = (40, 64)
 """Rows and columns of the window."""
+TITLES = {
+    "plane": "Weights by size and norm of their input",
+    "window": "Weights one by one",
+    "density": "Share of the weights kept",
+    "histogram": "Scores",
+    "inputs": "Norms of the inputs",
+    "rows": "How far each output row moves",
+}
+"""Of the pictures of a layer."""
 
 
 def card(inspection: Inspection, focus: Recipe, asked: Asked, unfolded: bool) -> Parts:
@@ -52,12 +63,11 @@ def card(inspection: Inspection, focus: Recipe, asked: Asked, unfolded: bool) ->
     window = window_around((height, width), row, column)
     picked = weights_at(layer, sides, slice(row, row + 1), slice(column, column + 1))
     lines = [boundary(side, side.spread(layer), layer) for side in sides]
-    file = asked.layer.replace(".", "-")
-    title = f"{asked.layer}: {' and '.join(names)}"
-    source = (
-        f"{inspection.source}, {inspection.protocol['calibration']}, {'; '.join(masks_of(opened, recipes))}"
-    )
+    caption = _Caption.of(inspection, asked.layer, names)
     first, second = (decide(side, row, column) for side in sides)
+    plane = plane_figure(layer.plane, lines, scattered(layer, sides), picked, recipes)
+    among = recipes[0].parsed_pattern.among
+    part = window_figure(weights_at(layer, sides, *window), among, (row, column), recipes)
     shown = Parts(
         **dict.fromkeys(("left", "right", "below"), gr.update(visible=True)),
         label=label_html(opened, recipes),
@@ -65,17 +75,34 @@ def card(inspection: Inspection, focus: Recipe, asked: Asked, unfolded: bool) ->
         arithmetic=arithmetic_html(
             (row, column), picked.values.item(), picked.norms.item(), (first, second), recipes
         ),
-        plane=drawn(
-            plane_figure(layer.plane, lines, scattered(layer, sides), picked, recipes), f"{file}-plane"
-        ),
-        window=drawn(
-            window_figure(
-                weights_at(layer, sides, *window), recipes[0].parsed_pattern.among, (row, column), recipes
-            ),
-            f"{file}-weights",
-        ),
+        plane=caption.drawn(plane, "plane"),
+        window=caption.drawn(part, "window"),
     )
-    return shown | _folded(opened, recipes, window, names, file) if unfolded else shown
+    return shown | _folded(opened, recipes, window, names, caption) if unfolded else shown
+
+
+@dataclass(frozen=True)
+class _Caption:
+    """What is written on the saved pictures of a layer, and what a screen reader says of them."""
+
+    layer: str
+    source: str
+
+    @classmethod
+    def of(cls, inspection: Inspection, layer: str, names: tuple[str, str]) -> _Caption:
+        protocol = inspection.protocol
+        windows = f"{protocol.get('samples')} windows of {protocol.get('length')} tokens"
+        read = f"inputs read on {windows} of {protocol.get('calibration')}"
+        return cls(layer, f"{inspection.source}, {' and '.join(names)}; {read}")
+
+    def drawn(self, figure: go.Figure, what: str) -> PlotData:
+        """A picture of the layer.
+
+        Args:
+            what: a key of `TITLES`.
+        """
+        file = f"{self.layer.replace('.', '-')}-{what}"
+        return drawn(figure, file, title=f"{TITLES[what]}: {self.layer}", source=self.source)
 
 
 def _folded(
@@ -83,7 +110,7 @@ def _folded(
     recipes: tuple[Recipe, Recipe],
     window: tuple[slice, slice],
     names: tuple[str, str],
-    file: str,
+    caption: _Caption,
 ) -> Parts:
     """Densities, histograms, norms of the inputs, and what each row loses under either group by the point in focus."""
     from wanda_core.inspection.histograms import mask_density
@@ -112,7 +139,7 @@ def _folded(
     }
     return Parts(
         zeros=zeros_html(opened, recipes, histograms),
-        **{name: drawn(figure, f"{file}-{name}") for name, figure in pictures.items()},
+        **{what: caption.drawn(figure, what) for what, figure in pictures.items()},
     )
 
 

@@ -242,7 +242,9 @@ def window_figure(part: Any, among: int, picked: tuple[int, int], recipes: Recip
 
 
 def _small_legend(figure: go.Figure) -> go.Figure:
-    figure.update_layout(legend={"font_size": 11, "itemwidth": 30}, margin={"t": 20, "b": 4})
+    """Above the picture, left of the toolbar: it lies beside another, which should begin as high."""
+    legend = {"font_size": 11, "itemwidth": 30, "y": 1.0, "yanchor": "bottom"}
+    figure.update_layout(legend=legend, margin={"t": 20, "b": 4})
     return figure
 
 

@@ -18,7 +18,7 @@ from components.inside.inspection import Inspection, inspection_named, keep, kep
 from components.inside.job import Inspected, InspectLayers, previewable
 from components.inside.map_figures import map_figure
 from components.inside.parts import Parts
-from components.inside.report import map_note_html, nothing_html, title_html
+from components.inside.report import QUANTITIES, map_note_html, nothing_html, side_names, title_html
 from components.inside.settings import OFFERED, Asked, preview_of
 from components.jobs.runner import import_engine
 from components.recipe.request import check_setup
@@ -263,7 +263,8 @@ def _choices(inspection: Inspection) -> list[tuple[str, str]]:
 
 def _map(inspection: Inspection, quantity: Any, layer: str) -> Any:
     figure = map_figure(inspection.layers, quantity, inspection.recipes, inspection.openable(), layer)
-    return drawn(figure, f"map-{quantity}")
+    source = f"{inspection.source}, {' and '.join(side_names(inspection.recipes))}"
+    return drawn(figure, f"map-{quantity}", title=f"All layers: {QUANTITIES[quantity][0]}", source=source)
 
 
 def _cannot(error: Refused) -> Parts:

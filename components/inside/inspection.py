@@ -10,7 +10,7 @@ import numpy as np
 
 from components.assets import ASSETS
 from components.cache import Shelf
-from components.workspace.defaults import ON_A_SPACE, SMOLLM2
+from components.workspace.defaults import SMOLLM2, is_recorded
 from components.workspace.models import loaded
 from components.workspace.prunings import kept_pruning
 from components.workspace.setup import Setup
@@ -139,7 +139,7 @@ def kept_inspection(setup: Setup) -> Inspection | None:
     found = _inspections.get(name) if name is not None else None
     if found is not None:
         return found
-    known = setup.source in (SMOLLM2, ON_A_SPACE) and setup.revision is None and setup.dtype == "auto"
+    known = is_recorded(setup.source) and setup.revision is None and setup.dtype == "auto"
     return recorded(setup.source) if known else None
 
 
