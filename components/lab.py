@@ -52,9 +52,9 @@ def build(sources: Sequence[str], views: Sequence[str]) -> gr.Blocks:
         title="Wanda Lab", fill_width=True, analytics_enabled=False, delete_cache=(600, LIMITS.upload_seconds)
     ) as demo:
         _lab(demo, [_view(name) for name in views], sources)
-    with demo.route("Learn", "/learn", show_in_navbar=False) as lesson:
+    with demo.route("Learn", "/learn", show_in_navbar=False):
         header.build("learn")
-        learn.build(lesson)
+        learn.build()
     with demo.route("Runs", "/runs", show_in_navbar=False) as kept:
         header.build("runs")
         runs.build(kept)
