@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from safetensors.torch import load_file
+import torch
 
+from components.inside.inspection import recorded
 from wanda_core.method.masks import choose
 from wanda_core.method.pattern import Pattern
 from wanda_core.method.scores import SCORES, scores_of
@@ -18,15 +19,16 @@ from wanda_core.method.scores import SCORES, scores_of
 FOLDER = Path(__file__).parent
 ROWS, COLUMNS = 3, 8
 SPARSITY = 0.5
+LAYER = "model.layers.10.self_attn.k_proj"
 
 
 def main() -> None:
-    tensors = load_file(FOLDER / "look.safetensors")
-    weight, norms = tensors["weight"], tensors["norms"]  # (out, in), (in,)
-    inspected = json.loads((FOLDER / "look.json").read_text(encoding="utf-8"))
+    inspection = recorded()
+    weight = torch.from_numpy(inspection.weights[LAYER])  # (out, in)
+    norms = torch.from_numpy(inspection.norms[LAYER])  # (in,)
     masks = {
         method: choose(
-            scores_of(method, inspected["opened"], weight, norms, 0),
+            scores_of(method, LAYER, weight, norms, 0),
             Pattern(),
             SPARSITY,
             SCORES[method].group,
@@ -40,8 +42,8 @@ def main() -> None:
     top = int(differ.unfold(0, ROWS, 1).sum(dim=1).argmax())
     rows = slice(top, top + ROWS)
     layer = {
-        "name": inspected["opened"],
-        "source": inspected["protocol"]["source"],
+        "name": LAYER,
+        "source": inspection.source,
         "shape": list(weight.shape),
         "rows": list(range(weight.shape[0])[rows]),
         "columns": list(range(weight.shape[1])[columns]),

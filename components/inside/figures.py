@@ -304,7 +304,7 @@ def rows_figure(losses: dict[str, tuple[np.ndarray, np.ndarray]], method: str) -
         )
     figure.update_xaxes(title="output rows, in the order of the first curve")
     figure.update_yaxes(title="the row's output moves by", ticksuffix="%", rangemode="tozero")
-    return figure
+    return _small_legend(figure)
 
 
 def _arithmetic(weights: Any) -> np.ndarray:

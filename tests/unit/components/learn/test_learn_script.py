@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from components.inside.inspection import recorded
 from components.learn.report import FILES, RECORDED, figures
 from wanda_core.method.admm import AdmmFactor, admm
 from wanda_core.method.input_statistics import InputStatistics
@@ -195,9 +195,9 @@ def test_the_curve_of_how_far_never_falls() -> None:
 
 def test_the_real_layer_is_cut_out_of_the_recorded_inspection() -> None:
     layer = figures()["layer"]
-    recorded = load_file(SCRIPT.parents[1] / "recorded" / "look.safetensors")
+    inspection = recorded()
     rows, columns = layer["rows"], layer["columns"]
-    weight, norms = recorded["weight"].double().numpy(), recorded["norms"].double().numpy()
+    weight, norms = (part[layer["name"]].astype(float) for part in (inspection.weights, inspection.norms))
     assert layer["shape"] == list(weight.shape)
     assert np.allclose(layer["weights"], weight[rows][:, columns], atol=1e-5)
     assert np.allclose(layer["norms"], norms[columns], atol=1e-3)
