@@ -122,7 +122,7 @@ def layers_map(outcome: Outcome, index: int | None, quantity: str) -> PlotData |
         colorbar={"ticksuffix": "%", "thickness": 12, "outlinewidth": 0, "nticks": 5, "len": 1},
         hovertemplate=f"block %{{x}}, %{{y}}<br>{said} %{{z:.2f}}%<extra></extra>",
     )
-    figure.update_xaxes(title="block", showgrid=False, nticks=16)
+    figure.update_xaxes(title_text="block", showgrid=False, tick0=0, dtick=math.ceil(len(blocks) / 16))
     figure.update_yaxes(autorange="reversed", showgrid=False)
     model, label = model_name(outcome.protocol), point(outcome.rows[index])
     title = f"{QUANTITIES[quantity][0]} of every layer: {label}, {model}"
@@ -169,8 +169,8 @@ def _over_windows(
             marker={"symbol": mark, "size": 9},
             hovertemplate=f"{key}, %{{x}} windows<br>perplexity %{{y:.4g}}<extra></extra>",
         )
-    figure.update_xaxes(type="log", title="calibration windows", tickvals=list(counts))
-    figure.update_yaxes(title="perplexity")
+    figure.update_xaxes(type="log", title_text="calibration windows", tickvals=list(counts))
+    figure.update_yaxes(title_text="perplexity")
 
 
 def _over_texts(figure: go.Figure, lines: Mapping[str, Mapping[int, list[float]]]) -> None:
@@ -185,7 +185,7 @@ def _over_texts(figure: go.Figure, lines: Mapping[str, Mapping[int, list[float]]
         hovertemplate="%{y}<br>perplexity %{x:.4g}<extra></extra>",
     )
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(title="perplexity (lower is better)")
+    figure.update_xaxes(title_text="perplexity (lower is better)")
 
 
 def _range(values: Sequence[Sequence[float]], means: Sequence[float]) -> dict[str, Any]:

@@ -199,11 +199,16 @@ class Cost(View):
         api.serve(page)
 
     def _focus(self, page: Page, by: gr.components.Component) -> None:
+        # Through the queue: an event beside it does not tell the page that a state has changed.
         for clicked in (self.table, self.clicks):
             clicked.click(
-                handlers.picked, [self.run, page.focus], [page.focus, self.pick_status], queue=False, **QUIET
+                handlers.picked,
+                [self.run, page.focus],
+                [page.focus, self.pick_status],
+                concurrency_limit=8,
+                **QUIET,
             )
-        self.run.change(handlers.refocus, [self.run, page.focus], page.focus, queue=False, **QUIET)
+        self.run.change(handlers.refocus, [self.run, page.focus], page.focus, concurrency_limit=8, **QUIET)
         gr.on(
             [page.focus.change, self.run.change, by.input, page.demo.load],
             handlers.focused,

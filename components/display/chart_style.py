@@ -141,22 +141,17 @@ def colour_of(method: str) -> str:
 
 
 def log_axis(low: float, high: float) -> dict[str, object]:
-    """A logarithmic axis from `low` to `high` with at least three ticks where numbers are read."""
-    span = math.log10(high / low)
-    steps = (
-        (1,)
-        if span > 4
-        else (1, 3)
-        if span > 2.5
-        else (1, 2, 5)
-        if span > 0.9
-        else (1, 1.5, 2, 3, 4, 5, 6, 8)
-    )
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    """A logarithmic axis from `low` to `high` with at least three ticks at round numbers."""
+    if high / low < 8:  # less than a decade: as on a linear axis
+        rough = (high - low) / 6
+        power = 10 ** math.floor(math.log10(rough))
+        step = next(each * power for each in (1, 2, 5, 10) if each * power >= rough)
+        ticks = [step * number for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    else:
+        steps = (1, 2, 5) if high / low < 300 else (1, 3) if high / low < 3e4 else (1,)
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        ticks = [step * 10.0**power for power in powers for step in steps]
     ticks = [tick for tick in ticks if low <= tick <= high]
-    if len(ticks) < 3:
-        ticks = [low * (high / low) ** share for share in (0.1, 0.5, 0.9)]
     return {
         "type": "log",
         "range": [math.log10(low), math.log10(high)],

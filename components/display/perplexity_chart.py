@@ -124,11 +124,9 @@ def _curves(marks: Sequence[Mark], references: Mapping[str, float], budget: Budg
     for pattern, symbol in symbols.items():  # what the symbols mean, whoever's they are
         grey = {"symbol": symbol, "size": 11, "color": COLOURS["dense"], "line": {"width": 2}}
         figure.add_scatter(x=[None], y=[None], mode="markers", name=pattern, marker=grey)
-    figure.update_yaxes(
-        title="perplexity (log scale, lower is better)", **log_axis(*_span(marks, references, budget))
-    )
+    figure.update_yaxes(title_text="perplexity (log scale)", **log_axis(*_span(marks, references, budget)))
     figure.update_xaxes(
-        title="sparsity: share of weights pruned", ticksuffix="%", range=[-1, right], nticks=8
+        title_text="sparsity: share of weights pruned", ticksuffix="%", range=[-1, right], nticks=8
     )
     if budget:
         _budget_line(
@@ -172,9 +170,7 @@ def _dots(marks: Sequence[Mark], references: Mapping[str, float], budget: Budget
         _add(figure, [mark], mark.label, mode="markers", marker=marker, upright=False)
     figure.update_layout(showlegend=False)
     figure.update_yaxes(categoryorder="array", categoryarray=[label for _, label in reversed(rows)])
-    figure.update_xaxes(
-        title="perplexity (log scale, lower is better)", **log_axis(*_span(marks, references, budget))
-    )
+    figure.update_xaxes(title_text="perplexity (log scale)", **log_axis(*_span(marks, references, budget)))
     if budget:
         _budget_line(
             figure,
@@ -218,6 +214,7 @@ def _budget_line(figure: go.Figure, budget: Budget, place: dict[str, Any]) -> No
         label={
             "text": f"budget: {budget.percent:g}% above dense",
             "textposition": "start",
+            "xanchor": "left",
             "font": {"size": 12},
             "yanchor": "bottom",
             "textangle": 0,
