@@ -70,7 +70,7 @@ def result_file(outcome: Outcome, kind: str) -> str:
     rows = outcome.rows
     if not several:
         rows = [{key: value for key, value in row.items() if key not in SWEPT} for row in rows]
-    file = own_file(outcome, f"wanda-lab-{_plain_name(outcome)}.{kind}")
+    file = own_file(outcome, f"wanda-lab-{plain_name(outcome)}.{kind}")
     if not file.exists():
         write_whole(file, to_csv(rows) if kind == "csv" else to_json(outcome.protocol, rows))
     return str(file)
@@ -88,7 +88,8 @@ def own_file(outcome: Outcome, name: str) -> Path:
     return folder / name
 
 
-def _plain_name(outcome: Outcome) -> str:
+def plain_name(outcome: Outcome) -> str:
+    """The model's name, fit for a file's."""
     return re.sub(r"[^\w.-]+", "-", model_name(outcome.protocol))[:60] or "model"
 
 

@@ -13,6 +13,7 @@ from components.cost import figures, report
 from components.cost.files import result_file, saved_outcome
 from components.cost.kept import keep, recorded_of, shown
 from components.cost.outcome import Outcome
+from components.cost.report_file import report_file
 from components.cost.request import MOST_PERCENT, check_budget, check_limits, check_measure
 from components.display.names import control
 from components.display.status_line import failed, ready
@@ -252,12 +253,19 @@ def open_saved(file: object, source: object, percent: object, quantity: object) 
     return [*values_of(outcome, source, percent, quantity, None), ready("This is what the file holds.")]
 
 
-def file_of(run: object, kind: str) -> list[Any]:
-    """The file to download, and what is said where there is none."""
+def file_of(run: object, kind: str, percent: object = BUDGET) -> list[Any]:
+    """The file to download, and what is said where there is none.
+
+    Args:
+        kind: `csv`, `json` or `html`, the report.
+        percent: the budget that the report draws.
+    """
     try:
         outcome = shown(run)
         if outcome is None:
             raise Refused("there is nothing to download yet: press Run")
+        if kind == "html":
+            return [report_file(outcome, _budget_or_usual(percent)), ""]
         return [result_file(outcome, kind), ""]
     except Refused as error:
         return [gr.skip(), failed(error)]

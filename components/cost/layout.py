@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -82,6 +82,7 @@ class Cost(View):
         self.clicks = gr.HTML("", visible="hidden", js_on_load=PICK_IN_CHART, elem_id="chart-clicks")
         self.mark = gr.HTML("", visible="hidden", elem_id="focus-mark")
         self.file = gr.DownloadButton("Download", visible="hidden", elem_id="file")
+        self.report = gr.Button("Report", visible="hidden", elem_id="make-report")  # pressed by the header's
         with gr.Column(visible=first["body"].get("visible", True), elem_id="cost-body") as self.body:
             self.curve = _plot(first["curve"], "perplexity-chart")
             with gr.Row(elem_id="budget-row"):
@@ -263,10 +264,11 @@ class Cost(View):
         )
 
     def _files(self, page: Page, source: Any, budget: Any, by: Any) -> None:
-        for button, kind in ((self.as_csv, "csv"), (self.as_json, "json")):
+        buttons = {"csv": self.as_csv, "json": self.as_json, "html": self.report}
+        for kind, button in buttons.items():
             button.click(
-                lambda run, kind=kind: handlers.file_of(run, kind),
-                self.run,
+                _file_of(kind),
+                [self.run, budget],
                 [self.file, self.file_status],
                 concurrency_limit=4,
                 **QUIET,
@@ -277,6 +279,10 @@ class Cost(View):
             [*self.shown, self.file_status],
             **QUIET,
         )
+
+
+def _file_of(kind: str) -> Callable[[object, object], list[Any]]:
+    return lambda run, percent: handlers.file_of(run, kind, percent)
 
 
 def _plot(value: Any, elem_id: str) -> gr.Plot:

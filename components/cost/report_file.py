@@ -1,0 +1,76 @@
+"""The report of what is shown: one HTML file that opens anywhere, prints, and says how to repeat it."""
+
+from __future__ import annotations
+
+import shlex
+from types import SimpleNamespace
+from typing import Any, cast
+
+from components.cost.files import own_file, plain_name
+from components.cost.outcome import Outcome
+from wanda_core.atomic_write import write_whole
+from wanda_core.errors import Refused
+
+FILES = {"stories": "assets/pocket/{}.txt", "own": "your-text.txt", "file": "your-text.txt"}
+"""Texts of the page that the command line knows as files."""
+
+
+def report_file(outcome: Outcome, percent: float) -> str:
+    """Write it where the server may hand it out.
+
+    Args:
+        percent: the budget, above the dense model's perplexity.
+
+    Raises:
+        Refused: nothing is measured yet.
+    """
+    from wanda_core.experiments.report import point_name, report_html
+
+    if outcome.dense is None or len(outcome.rows) < 2:
+        raise Refused("there is nothing to report yet: press Run")
+    layers = {
+        point_name(outcome.rows[index]): [SimpleNamespace(**report) for report in reports]
+        for index, reports in outcome.layers.items()
+    }
+    text = report_html(
+        outcome.protocol,
+        outcome.rows,
+        layers=cast("Any", layers),
+        command=command(outcome),
+        budget=percent / 100,
+    )
+    file = own_file(outcome, f"wanda-lab-{plain_name(outcome)}-{percent:g}.html")
+    write_whole(file, text)
+    return str(file)
+
+
+def command(outcome: Outcome) -> str | None:
+    """The command line that measures the same; None for a saved file, whose texts are not known here."""
+    asked = outcome.asked
+    if asked is None:
+        return None
+    setup = asked.setup
+    recipes = [point.recipe for point in asked.points if point.recipe]
+    free = [recipe for recipe in recipes if recipe.pattern == "unstructured"]
+    patterns = dict.fromkeys(recipe.pattern for recipe in recipes if recipe.pattern != "unstructured")
+    said = {
+        "--methods": ",".join(dict.fromkeys(recipe.method for recipe in recipes)),
+        "--sparsities": ",".join(dict.fromkeys(f"{recipe.sparsity:g}" for recipe in free)),
+        "--patterns": ",".join(patterns),
+        "--schedule": recipes[0].schedule if recipes else "",
+        "--calibration": _text(setup.calibration, "calibration", setup.dataset),
+        "--evaluation": _text(setup.evaluation, "evaluation", setup.dataset),
+        "--samples": setup.samples,
+        "--length": setup.length,
+        "--windows": setup.windows,
+        "--eval-length": setup.eval_length,
+        "--seed": setup.seed,
+        "--revision": setup.revision or "",
+        "--report": "report.html",
+    }
+    words = [f"{name} {shlex.quote(str(value))}" for name, value in said.items() if value != ""]
+    return f"wanda-lab compare {shlex.quote(setup.source)} {' '.join(words)}"
+
+
+def _text(name: str, role: str, dataset: str) -> str:
+    return dataset if name == "dataset" else FILES.get(name, name).format(role)

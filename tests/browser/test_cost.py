@@ -1,0 +1,257 @@
+"""Cost in Chromium: one story on the first screen, points that can be picked, a budget that can be moved, and files."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, expect
+
+from tests.support.page import Visit
+
+pytestmark = pytest.mark.browser
+CHART = "#perplexity-chart .js-plotly-plot"
+SHORT = "source=pocket&calibration=stories&evaluation=stories&samples=2&length=64&windows=3"
+"""Settings that take a second."""
+SECONDS = 60_000
+
+
+@pytest.fixture
+def pocket(visit: Visit, address: str) -> Visit:
+    """With the recorded results of pocket."""
+    visit.open(f"{address}/?source=pocket&calibration=stories&evaluation=stories")
+    expect(visit.page.locator("#summary")).to_contain_text("pocket", timeout=SECONDS)
+    return visit
+
+
+def run_short(visit: Visit, address: str, settings: str = SHORT) -> None:
+    visit.page.goto(f"{address}/?{settings}")
+    expect(visit.page.locator("#samples input")).to_have_value("2", timeout=SECONDS)
+    visit.run()
+    visit.wait_for("Done in", seconds=120)
+    expect(visit.page.locator("#summary")).to_contain_text("Measured here", timeout=SECONDS)
+
+
+def saved(visit: Visit, button: str, folder: Path) -> Path:
+    with visit.page.expect_download(timeout=SECONDS) as download:
+        visit.page.click(button)
+    file = folder / download.value.suggested_filename
+    download.value.save_as(file)
+    return file
+
+
+def focus(visit: Visit) -> str:
+    return visit.page.inner_text("#focus-chip b")
+
+
+def test_the_model_that_is_selected_is_the_model_whose_results_are_shown(visit: Visit) -> None:
+    label, model = visit.page.locator("#summary .label b"), visit.page.locator("#model input")
+    expect(label).to_have_text("SmolLM2-135M-Instruct", timeout=SECONDS)
+    assert "SmolLM2-135M-Instruct" in model.input_value()
+    assert "Recorded" in visit.page.inner_text("#summary .label")
+    visit.choose("Model (or type owner/name of one of the Hub)", "pocket")
+    expect(label).to_have_text("pocket", timeout=SECONDS)
+    assert visit.page.locator("#settings-changed p").count() == 0  # recorded with exactly these settings
+    model.fill("nobody/nothing")
+    model.press("Enter")
+    expect(visit.page.locator("#summary")).to_contain_text("not measured yet", timeout=SECONDS)
+    expect(visit.page.locator(CHART)).to_be_hidden()
+
+
+def test_the_verdict_and_the_chart_are_on_a_laptops_first_screen(chromium: Browser, address: str) -> None:
+    visit = Visit(chromium, address)
+    visit.page.set_viewport_size({"width": 1280, "height": 720})
+    visit.page.wait_for_selector(f"{CHART} .main-svg", timeout=SECONDS)
+    box = visit.page.locator("#summary .verdict").first.bounding_box()
+    assert box["y"] + box["height"] < 400
+    assert visit.page.locator(CHART).bounding_box()["y"] < 420
+    visit.page.close()
+    assert visit.faults == []
+
+
+def test_a_row_and_a_point_of_the_chart_set_the_point_in_focus(pocket: Visit) -> None:
+    page = pocket.page
+    page.locator("#points tr", has_text="Magnitude 70%").locator("td").nth(1).click()
+    expect(page.locator("#focus-chip b")).to_have_text("Magnitude 70%", timeout=SECONDS)
+    expect(page.locator("#points tr.in-focus")).to_contain_text("Magnitude 70%", timeout=SECONDS)
+    page.wait_for_function("location.search.includes('point=')")  # the address names it
+    page.wait_for_timeout(500)
+    page.locator(CHART).scroll_into_view_if_needed()
+    place = page.evaluate(
+        """() => {
+            const plot = document.querySelector("#perplexity-chart .js-plotly-plot");
+            const trace = plot.data.find((each) => each.name === "Wanda" && each.customdata);
+            const axes = plot._fullLayout, box = plot.getBoundingClientRect();
+            return [box.x + axes.xaxis._offset + axes.xaxis.d2p(trace.x[0]),
+                box.y + axes.yaxis._offset + axes.yaxis.d2p(trace.y[0])];
+        }"""
+    )
+    page.mouse.move(*place)
+    expect(page.locator(f"{CHART} .hoverlayer")).to_contain_text("30%", timeout=SECONDS)
+    page.mouse.click(*place)
+    expect(page.locator("#focus-chip b")).to_have_text(re.compile("30%"), timeout=SECONDS)
+
+
+def test_the_keyboard_picks_a_row(pocket: Visit) -> None:
+    button = pocket.page.locator("#points button.pick", has_text="Wanda 70%")
+    button.focus()
+    pocket.page.keyboard.press("Enter")
+    expect(pocket.page.locator("#focus-chip b")).to_have_text("Wanda 70%", timeout=SECONDS)
+    expect(button).to_have_attribute("aria-pressed", "true", timeout=SECONDS)
+
+
+def test_the_budget_moves_by_slider_and_by_its_line(pocket: Visit) -> None:
+    page = pocket.page
+    reach = page.locator("#reach")
+    before = reach.inner_text()
+    field = page.locator("#budget input[type=number]")
+    field.fill("45")
+    field.press("Tab")
+    expect(reach).not_to_have_text(before, timeout=SECONDS)
+    page.wait_for_function(
+        "document.querySelector('#perplexity-chart .js-plotly-plot').layout.shapes[0].label.text.includes('45%')"
+    )
+    page.locator(CHART).scroll_into_view_if_needed()
+    line = page.locator(f"{CHART} .shapelayer path").first.bounding_box()
+    place = (line["x"] + line["width"] * 0.2, line["y"] + line["height"] / 2)
+    page.mouse.move(*place)
+    page.mouse.down()
+    page.mouse.move(place[0], place[1] + 40, steps=8)
+    page.mouse.up()
+    expect(field).not_to_have_value("45", timeout=SECONDS)
+    assert float(field.input_value()) < 45  # down is less
+
+
+def test_the_limit_is_measured_and_answered_beside_its_button(
+    visit: Visit, address: str, tmp_path: Path
+) -> None:
+    run_short(visit, address)
+    before = {row["sparsity"] for row in json.loads(saved(visit, "#json", tmp_path).read_text())["rows"]}
+    visit.page.click("#measure-limits")
+    status = visit.page.locator("#limits-status")
+    expect(status).to_contain_text("pressed Run", timeout=SECONDS)
+    more = {int(end) / 100 for end in re.findall(r"(\d+)%", status.inner_text())}
+    expect(visit.page.locator("#points")).to_contain_text(f"{100 * max(more):.0f}%", timeout=SECONDS)
+    visit.wait_for("Done in", seconds=120)
+    rows = json.loads(saved(visit, "#json", tmp_path).read_text())["rows"]
+    assert {row["sparsity"] for row in rows} == before | more
+
+
+def test_a_limit_that_cannot_be_measured_says_so_beside_its_button(pocket: Visit) -> None:
+    field = pocket.page.locator("#budget input[type=number]")
+    field.fill("200")
+    field.press("Tab")
+    pocket.page.wait_for_timeout(500)
+    pocket.page.click("#measure-limits")
+    expect(pocket.page.locator("#limits-status [role=alert]")).to_contain_text(
+        "within the budget", timeout=SECONDS
+    )
+
+
+def test_results_of_other_settings_are_marked(pocket: Visit) -> None:
+    changed = pocket.page.locator("#settings-changed")
+    pocket.page.locator("#amounts").get_by_label("90%").check()
+    expect(changed).to_contain_text("Settings changed since this run (points)", timeout=SECONDS)
+    pocket.page.locator("#amounts").get_by_label("90%").uncheck()
+    expect(changed.locator("p")).to_have_count(0, timeout=SECONDS)
+
+
+def test_files_hold_what_is_shown_and_a_saved_one_opens_again(
+    visit: Visit, address: str, tmp_path: Path
+) -> None:
+    run_short(visit, address)
+    file = saved(visit, "#json", tmp_path)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    assert [row["method"] for row in content["rows"]] == ["dense", *["wanda", "magnitude"] * 3]
+    for row in content["rows"]:
+        assert row["perplexity"] == pytest.approx(math.exp(sum(row["window_losses"]) / 3))
+        assert row["perplexity_low"] <= row["perplexity"] <= row["perplexity_high"]
+    assert len(saved(visit, "#csv", tmp_path).read_text(encoding="utf-8").splitlines()) == 8
+    content["protocol"]["source"] = "somebody/elses-model"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    visit.page.set_input_files("#open-saved input, input[type=file][accept='.json']", file)
+    expect(visit.page.locator("#summary")).to_contain_text("From a saved file: elses-model", timeout=SECONDS)
+    visit.page.locator("#points tr", has_text="Wanda 50%").click()
+    assert visit.page.locator("#points button.pick").count() == 0  # what is not kept here cannot be opened
+
+
+def test_a_reload_shows_what_was_measured(visit: Visit, address: str) -> None:
+    run_short(visit, address)
+    shown = visit.page.inner_text("#points")
+    visit.page.reload()
+    expect(visit.page.locator("#summary")).to_contain_text("Measured here", timeout=SECONDS)
+    expect(visit.page.locator("#points table")).to_be_visible()
+    assert visit.page.inner_text("#points") == shown
+
+
+def test_calibration_sensitivity_of_the_point_in_focus(visit: Visit, address: str) -> None:
+    run_short(visit, address)
+    page = visit.page
+    page.locator("#sensitivity").get_by_text("How much does the calibration matter?").click()
+    page.locator("#tried-samples input, #tried-samples textarea").fill("1, 2")
+    page.locator("#tried-texts").get_by_label("Random tokens").check()
+    page.locator("#tried-texts").get_by_label("WikiText-2").check()
+    page.click("#measure-sensitivity")
+    expect(page.locator("#sensitivity-status")).to_contain_text("Done in", timeout=2 * SECONDS)
+    table = page.locator("#sensitivity-table")
+    expect(table.locator("tbody tr")).to_have_count(8)
+    assert table.inner_text().count("Random tokens") == 4
+    assert "the Hub cannot be reached" in table.inner_text()  # that text alone fails
+    assert "0.0%" in table.inner_text()  # the first calibration's masks are its own
+    expect(page.locator("#sensitivity-chart .js-plotly-plot")).to_be_visible()
+
+
+def test_every_chart_has_a_name_and_no_tooltip_is_faint(pocket: Visit) -> None:
+    page = pocket.page
+    page.wait_for_selector("#layers-chart svg.main-svg[role=img]", timeout=SECONDS)
+    names = page.eval_on_selector_all(
+        ".js-plotly-plot",
+        "plots => plots.map((p) => p.querySelector('svg.main-svg').getAttribute('aria-label'))",
+    )
+    assert all(names)
+    assert "Magnitude 50%: 2." in names[0]
+    cell = page.locator("#layers-chart .nsewdrag").bounding_box()
+    page.mouse.move(cell["x"] + cell["width"] / 2, cell["y"] + cell["height"] / 2)
+    text = page.locator("#layers-chart .hoverlayer text").first
+    expect(text).to_contain_text("output error", timeout=SECONDS)
+    colours = page.evaluate(
+        """() => {
+            const fill = (part) => getComputedStyle(document.querySelector(`#layers-chart .hoverlayer ${part}`)).fill;
+            return [fill("text"), fill("path")];
+        }"""
+    )
+    assert contrast(*colours) >= 4.5
+
+
+def test_a_saved_picture_has_a_title_on_white(pocket: Visit, tmp_path: Path) -> None:
+    pocket.page.wait_for_selector(f"{CHART}[data-saves]", timeout=SECONDS)
+    file = saved(pocket, f"{CHART} [data-title='Save the picture']", tmp_path)
+    assert file.name == "perplexity-pocket.png"
+    picture = Image.open(file).convert("RGBA")
+    assert picture.getpixel((3, picture.height // 2)) == (255, 255, 255, 255)
+    title = picture.crop((0, 0, picture.width // 2, 60)).convert("L")
+    assert min(title.getdata()) < 80  # dark letters on it
+
+
+def test_one_amount_is_points_with_intervals_not_bars_on_a_log_axis(visit: Visit, address: str) -> None:
+    run_short(visit, address, f"{SHORT}&amounts=50")
+    kinds = visit.page.evaluate(
+        "document.querySelector('#perplexity-chart .js-plotly-plot').data.map((trace) => trace.type)"
+    )
+    assert set(kinds) == {"scatter"}
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's ratio of two `rgb(...)` colours."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
