@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from components.cache import Shelf
+from components.display.names import name, point
 from components.inside.inspection import Inspection, OwnMasks
 from components.inside.job import previewable
-from components.inside.report import cannot_be_previewed
 from wanda_core.errors import Refused
 from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import Recipe
@@ -47,7 +47,7 @@ def open_layer(inspection: Inspection, name: str, recipes: tuple[Recipe, Recipe]
     own = [inspection.own_masks(recipe, name) for recipe in recipes]
     for recipe, masks in zip(recipes, own, strict=True):
         if masks is None and not previewable(recipe.method):
-            raise Refused(cannot_be_previewed(recipe))
+            raise Refused(_cannot_be_previewed(recipe))
     weight = inspection.weight(name)
     layers = [_opened(inspection, name, weight, *each) for each in zip(recipes, own, strict=True)]
     # The norms shown are those of the method that looks at them: of the point in focus where both do.
@@ -101,3 +101,10 @@ def _score(inspection: Inspection, layer: OpenLayer, recipe: Recipe, own: bool) 
         scored = score_layer(layer, recipe.method, recipe.seed)
         _scored.put(key, scored, scored.nbytes)
     return scored
+
+
+def _cannot_be_previewed(recipe: Recipe) -> str:
+    return (
+        f"{name(recipe.method)} chooses weights while updating them, so it cannot be previewed. "
+        f"Inspect layers prunes by {point(recipe.as_dict())} and shows its own masks"
+    )

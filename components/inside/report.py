@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from components.display.names import name, point
+from components.display.names import point
 from wanda_core.method.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -19,13 +19,6 @@ QUANTITIES = {
     "outliers": ("outlier inputs", "Brighter: more inputs are over five times as loud as the layer's mean."),
 }
 READY = "One pass over the calibration text; after that any layer opens instantly."
-
-
-def cannot_be_previewed(recipe: Recipe) -> str:
-    return (
-        f"{name(recipe.method)} chooses weights while updating them, so it cannot be previewed. "
-        f"Inspect layers prunes by {point(recipe.as_dict())} and shows its own masks"
-    )
 
 
 def map_note_html(inspection: Inspection, quantity: str) -> str:
