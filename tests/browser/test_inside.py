@@ -156,7 +156,7 @@ def test_the_keyboard_moves_from_weight_to_weight(page: Page, address: str) -> N
 
 
 def test_sparsegpt_says_that_it_cannot_be_previewed_and_shows_its_own_masks(page: Page, address: str) -> None:
-    inspect(page, address, f"&layer={LAYER}&weight=3,17&point=sparsegpt-50")
+    inspect(page, address, f"&layer={LAYER}&weight=3,17&compare=sparsegpt")
     page.get_by_text("SparseGPT 50%: its own mask").wait_for()
     assert page.is_visible("#window-chart")
     page.get_by_label("number input for Preview sparsity (%)").fill("40")
