@@ -132,11 +132,12 @@ def _load(source: str, folder: Path, named: dict[str, str], arguments: dict[str,
     _refuse_growing(source, tokenizer)
     try:
         with panics_as_errors():
-            network, info = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 str(folder), trust_remote_code=False, output_loading_info=True, **named, **arguments
             )
     except Exception as error:
         raise load_refusal(source, "", error) from error
+    network, info = loaded
     if info["missing_keys"]:
         raise Refused(
             f"{source} lacks weights, {sorted(info['missing_keys'])[0]} among them: damaged or not a causal model"
