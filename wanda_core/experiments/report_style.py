@@ -25,6 +25,7 @@ figcaption { font-size: .88rem; max-width: 46rem; }
 svg { display: block; max-width: 100%; height: auto; }
 .scroll { overflow-x: auto; }
 .scroll svg { max-width: none; } .chart svg { width: 100%; min-width: 38rem; max-width: 54rem; height: auto; }
+.maps figure { max-width: 100%; }
 .maps { display: flex; flex-wrap: wrap; gap: 0 1.4rem; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap;

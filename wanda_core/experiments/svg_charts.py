@@ -14,6 +14,9 @@ COLOURS = 8
 MOST_TIMES = 1000
 """Times the dense perplexity up to which a chart reaches."""
 
+MOST_BELOW = 2.5
+"""Times below the dense perplexity that an interval's end is still drawn."""
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -39,7 +42,8 @@ def curve(series: Mapping[str, Sequence[Mark]], dense: float, budget: float) -> 
     marks = [mark for points in series.values() for mark in points]
     top = min(max((_top(mark) for mark in marks), default=dense), MOST_TIMES * dense)
     high = max(top, dense * (1 + budget)) * 1.15
-    low = min([dense, *(mark.perplexity for mark in marks)]) / 1.15
+    lows = [mark.low for mark in marks if mark.low is not None]
+    low = max(min([dense, *(mark.perplexity for mark in marks), *lows]), dense / MOST_BELOW) / 1.1
     xs = [mark.sparsity for mark in marks]
     right = min(1.0, max(xs, default=0.5) + 0.05)
 
@@ -47,7 +51,7 @@ def curve(series: Mapping[str, Sequence[Mark]], dense: float, budget: float) -> 
         return LEFT + sparsity / right * (WIDTH - LEFT - RIGHT)
 
     def y(perplexity: float) -> float:
-        share = (math.log(min(perplexity, high)) - math.log(low)) / (math.log(high) - math.log(low))
+        share = math.log(max(low, min(perplexity, high)) / low) / math.log(high / low)
         return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
     edge = WIDTH - RIGHT

@@ -191,6 +191,16 @@ def test_a_broken_model_stays_at_the_edge(perplexity: float) -> None:
     assert all(-1 <= y <= 400 for y in heights)
 
 
+def test_whiskers_stay_above_the_axis() -> None:
+    svg = curve(
+        {"wanda": [Mark(0.5, 20.0, 8.0, 50.0, True, "x"), Mark(0.6, 20.0, 0.1, 50.0, True, "x")]}, 18.0, 0.1
+    )
+    axis = float(re.search(r'class="axis"[^>]* y1="([\d.]+)"', svg)[1])  # type: ignore[index]
+    ends = [float(y) for y in re.findall(r'class="whisker[^>]* y1="([\d.]+)"', svg)]
+    assert len(ends) == 2
+    assert ends[0] < ends[1] <= axis
+
+
 def test_marks_lie_where_their_figures_are() -> None:
     """Twice the perplexity is the same step up wherever it begins."""
     marks = [Mark(s, 10 * 2.0**i, None, None, True, "x") for i, s in enumerate((0.1, 0.2, 0.3))]
