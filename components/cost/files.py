@@ -124,7 +124,9 @@ def read_saved(path: Path) -> Outcome:
         raise wrong
     for key, kind in PROTOCOL.items():
         value = protocol.get(key)
-        if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and abs(value) > 2**53):
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise wrong
+        if isinstance(value, int) and abs(value) > 2**53:
             raise wrong
     for value in protocol.values():
         if isinstance(value, dict | list) or len(str(value)) > 300 or broken(str(value)):

@@ -56,7 +56,7 @@ class Measure(Job):
 def points_of(setup: Setup, recipes: Iterable[Recipe], seeds: Sequence[int]) -> tuple[Point, ...]:
     """The dense model, then every recipe on the calibration windows of every seed; what does not depend on the seed is
     one point."""
-    found = {}
+    found: dict[Point, None] = {}
     for recipe in recipes:
         for seed in seeds if depends_on_seed(recipe) else seeds[:1]:
             calibration = Calibration(setup.samples, setup.calibration, seed)
@@ -123,8 +123,12 @@ class _Run:
         """The setup that measures a point."""
         if point.calibration is None:
             return self.job.setup
-        drawn = {"samples": point.calibration.samples, "seed": point.calibration.seed}
-        return replace(self.job.setup, calibration=point.calibration.text, **drawn)
+        return replace(
+            self.job.setup,
+            calibration=point.calibration.text,
+            samples=point.calibration.samples,
+            seed=point.calibration.seed,
+        )
 
     def _subject_of(self, calibration: Calibration | None) -> Subject:
         """The model with that calibration's windows.

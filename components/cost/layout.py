@@ -199,7 +199,7 @@ class Cost(View):
             section.connect(page, self.form)
         api.serve(page)
 
-    def _focus(self, page: Page, by: gr.components.Component) -> None:
+    def _focus(self, page: Page, by: Any) -> None:
         # Through the queue: an event beside it does not tell the page that a state has changed.
         for clicked in (self.table, self.clicks):
             clicked.click(
@@ -219,7 +219,7 @@ class Cost(View):
             **QUIET,
         )
 
-    def _budget(self, page: Page, budget: gr.components.Component) -> None:
+    def _budget(self, page: Page, budget: Any) -> None:
         budget.change(
             handlers.budget_moved,
             [self.run, budget],

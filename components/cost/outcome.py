@@ -64,8 +64,13 @@ class Outcome:
         recipe, calibration = points[index].recipe, points[index].calibration
         if self.asked is None or recipe is None or calibration is None or self.rows[index]["error"]:
             return None
-        drawn = {"samples": calibration.samples, "seed": calibration.seed}
-        return Focus(replace(self.asked.setup, calibration=calibration.text, **drawn), recipe)
+        setup = replace(
+            self.asked.setup,
+            calibration=calibration.text,
+            samples=calibration.samples,
+            seed=calibration.seed,
+        )
+        return Focus(setup, recipe)
 
     def index_of(self, focus: Focus) -> int | None:
         """The row of the point in focus, if it is among these."""
@@ -111,7 +116,7 @@ class Group:
         each = [row.get("window_losses") for row in self.measured]
         if not each or not all(each):
             return None
-        return [sum(window) / len(each) for window in zip(*each, strict=True)]  # type: ignore[arg-type]
+        return [sum(window) / len(each) for window in zip(*each, strict=True)]
 
     def mean(self, column: str) -> float | None:
         """Mean of a column over the seeds, where all have it."""

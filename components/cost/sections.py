@@ -109,7 +109,7 @@ class Sensitivity:
 
         def choose(name: object) -> list[Any]:
             known = isinstance(name, str) and name in OPENINGS
-            return self._values(recorded_sweep(name)) if known else [gr.skip(), gr.skip()]  # type: ignore[arg-type]
+            return self._values(recorded_sweep(name)) if known else [gr.skip(), gr.skip()]
 
         self.gallery.change(choose, self.gallery, outputs, **QUIET)
 

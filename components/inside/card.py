@@ -131,9 +131,10 @@ def _folded(
         for histogram, side, recipe in zip(histograms, sides, recipes, strict=True)
         if METHODS[recipe.method].score is not None
     ]
+    shape = (layer.weight.shape[0], layer.weight.shape[1])
     pictures: dict[str, Any] = {
         "histogram": histogram_figure(scored),
-        "density": density_figure([mask_density(m) for m in masks], tuple(layer.weight.shape), window, names),
+        "density": density_figure([mask_density(m) for m in masks], shape, window, names),
         "inputs": inputs_figure(layer.norms.numpy(), outlier_inputs(layer.norms)),
         "rows": rows_figure(losses, recipes[0].method),
     }

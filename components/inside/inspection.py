@@ -75,8 +75,9 @@ class Inspection:
 
     @property
     def nbytes(self) -> int:
-        arrays = [*self.norms.values(), *self.weights.values(), *self.own.values()]
-        return sum(array.nbytes for array in arrays) + 500 * len(self.layers)
+        arrays = [*self.norms.values(), *self.weights.values()]
+        own = sum(masks.nbytes for masks in self.own.values())
+        return sum(array.nbytes for array in arrays) + own + 500 * len(self.layers)
 
     def own_masks(self, recipe: Recipe, layer: str) -> OwnMasks | None:
         """The masks that a run made by that recipe, where it pruned that layer."""
@@ -181,16 +182,17 @@ def _read_recorded() -> Inspection:
     content = json.loads((RECORDED / "look.json").read_text(encoding="utf-8"))
     arrays = load_file(RECORDED / "look.safetensors")
     layers = [
-        LayerSummary(**{k: tuple(v) if isinstance(v, list) else v for k, v in each.items()})
+        LayerSummary(**(each | {"sparsity": tuple(each["sparsity"]), "error": tuple(each["error"])}))
         for each in content["layers"]
     ]
+    first, second = (Recipe(**recipe) for recipe in content["recipes"])
     return Inspection(
         source=content["protocol"]["source"],
         revision=None,
         dtype="auto",
         fingerprint=RECORDED_NAME,
         protocol=content["protocol"],
-        recipes=tuple(Recipe(**recipe) for recipe in content["recipes"]),
+        recipes=(first, second),
         own={},
         layers=tuple(layers),
         norms={layer: arrays[f"norms/{shared}"] for layer, shared in content["norms"].items()},
@@ -205,7 +207,9 @@ def save_recorded(inspection: Inspection, opened: list[str]) -> None:
 
     from safetensors.numpy import save_file
 
-    arrays, shared, first = {}, {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    shared: dict[str, str] = {}
+    first: dict[bytes, str] = {}
     for name, norms in inspection.norms.items():  # q, k and v read the same input
         shared[name] = first.setdefault(norms.tobytes(), name)
         arrays[f"norms/{shared[name]}"] = norms

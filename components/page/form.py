@@ -35,5 +35,6 @@ class Form:
         return self.controls[name].component
 
     @property
-    def components(self) -> dict[str, gr.components.Component]:
+    def components(self) -> dict[str, Any]:
+        """By name; `Any`, as gradio gives every kind of component its events only when it runs."""
         return {name: control.component for name, control in self.controls.items()}

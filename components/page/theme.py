@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import gradio as gr
-from gradio.themes.utils.fonts import LocalFont
+from gradio.themes.utils.fonts import Font, LocalFont
 
-FONT = [LocalFont("Source Sans Pro", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"]
+FONT: list[Font | str] = [
+    LocalFont("Source Sans Pro", weights=(400, 700)),
+    "ui-sans-serif",
+    "system-ui",
+    "sans-serif",
+]
 """The theme's own, but for the file of its bold letters, which lacks most of them."""
 THEME = gr.themes.Default(primary_hue="blue", font=FONT).set(
     button_primary_background_fill="*primary_700",

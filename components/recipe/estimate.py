@@ -23,8 +23,9 @@ def estimate(values: Mapping[str, Any], sources: Sequence[str]) -> tuple[str, st
         values: what the panel's controls hold, by name.
     """
     source, revision = values.get("source"), values.get("revision") or None
-    known = isinstance(source, str) and len(source) < 300
-    facts = facts_of(source, revision if isinstance(revision, str) else None) if known else ModelFacts(None)
+    facts = ModelFacts(None)
+    if isinstance(source, str) and len(source) < 300:
+        facts = facts_of(source, revision if isinstance(revision, str) else None)
     note = f'<p class="hint">{model_line(facts)}</p>'
     try:
         asked = check_panel(values, sources)

@@ -31,7 +31,7 @@ PROMPT_CHARACTERS = 4_000
 NEW_TOKENS = 500
 
 
-def check(values: Mapping[str, object]) -> Write:
+def check(values: Mapping[str, Any]) -> Write:
     """What the view asks for, from what its controls and the panel's hold, by name.
 
     Raises:
@@ -50,8 +50,8 @@ def check(values: Mapping[str, object]) -> Write:
         raise Refused("the prompt holds an invalid character (a broken emoji): type it again")
     sampling = Sampling(
         whole("New tokens", values.get("new_tokens"), 1, NEW_TOKENS),
-        values.get("temperature"),
-        values.get("top_p"),
+        values.get("temperature", 0.0),
+        values.get("top_p", 1.0),
         whole("Seed of the text", values.get("text_seed"), 0, 2**31 - 1),
     )
     if not isinstance(pack, bool):

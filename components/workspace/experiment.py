@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.assets import ASSETS
 from components.cache import Shelf
@@ -18,6 +18,9 @@ from components.workspace.models import loaded, shared_model
 from components.workspace.setup import NOISE, Setup
 from wanda_core.method.recipe import Recipe
 from wanda_core.models.hub_id import is_hub_id
+
+if TYPE_CHECKING:  # the page starts without torch
+    from wanda_core.texts.sources import Role
 
 _texts: Shelf[Any] = Shelf("tokens of texts")
 _read_before: Shelf[Any] = Shelf("texts")
@@ -36,7 +39,7 @@ class Subject:
     protocol: dict[str, Any]
     """How what is measured on it was measured."""
 
-    def key(self, recipe: Recipe | str) -> tuple[Any, ...]:
+    def key(self, recipe: Recipe | str | None) -> tuple[Any, ...]:
         """Names a pruning, or what a word says, of this model, calibrated on these windows."""
         return (self.model.fingerprint, self.protocol["calibration_sha256"], recipe)
 
@@ -58,7 +61,11 @@ def fetch(setup: Setup, put: Put) -> None:
         locate(
             setup.source, setup.revision, Target(place, dtype_named(setup.dtype, "auto"), LIMITS.model_bytes)
         )
-    for role, name in (("evaluation", setup.evaluation), ("calibration", setup.calibration)):
+    roles: tuple[tuple[Role, str], ...] = (
+        ("evaluation", setup.evaluation),
+        ("calibration", setup.calibration),
+    )
+    for role, name in roles:
         if name not in (NOISE, "own", "file"):
             put(Progress("Fetching the text", 0.0))
             _read(name, role, setup)
@@ -106,7 +113,7 @@ def _encoded(model: Any, text: Any) -> Any:
     return ids
 
 
-def _read(name: str, role: str, setup: Setup) -> Any:
+def _read(name: str, role: Role, setup: Setup) -> Any:
     """The text of that name for calibration or evaluation."""
     from wanda_core.texts.sources import Text, read_text
 

@@ -95,7 +95,11 @@ def ask(
     loaded = _load(name, task)
     right = []
     for done, pruning in enumerate((None, *prunings)):
-        asked = _Asked(model, lambda share, done=done: on_share((done + share) / (1 + len(prunings))))
+
+        def tell(share: float, done: int = done) -> None:
+            on_share((done + share) / (1 + len(prunings)))
+
+        asked = _Asked(model, tell)
         with pruning.applied(model.prunable, stop) if pruning else model.prunable.alone(stop):
             try:
                 samples = evaluate(asked, loaded, limit=limit, bootstrap_iters=0)["samples"][name]
@@ -114,7 +118,7 @@ def ask(
 def _load(name: str, task: Task) -> dict[str, Any]:
     """The task with its questions, as the harness's evaluation takes it."""
     ours = isinstance(task, str)
-    folders = [Path(lm_eval.__file__).parent / "tasks" / TASKS[task]] if ours else None
+    folders = [Path(lm_eval.__file__).parent / "tasks" / TASKS[task]] if isinstance(task, str) else None
     try:
         # Not the harness's thousands of tasks: to read all their names takes seconds.
         manager = TaskManager(include_defaults=False, include_path=folders)

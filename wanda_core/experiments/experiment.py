@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the command line's --help reads the settings and should not
     from torch import Tensor
 
     from wanda_core.models.language_model import LanguageModel
-    from wanda_core.texts.sources import Text
+    from wanda_core.texts.sources import Role, Text
 
 RANDOM_TOKENS = "random"
 """A calibration on random tokens instead of a text: how much does the text matter?"""
@@ -59,7 +59,7 @@ class ExperimentSettings:
 Load = Callable[[ExperimentSettings], "LanguageModel"]
 """Gives the loaded model."""
 
-Read = Callable[[str, str, int], "Text"]
+Read = Callable[[str, "Role", int], "Text"]
 """Gives the text of a name, for `calibration` or `evaluation`, of at least so many characters where it is streamed."""
 
 Encode = Callable[["LanguageModel", "Text"], "Tensor"]
@@ -226,7 +226,7 @@ def _calibration_text(settings: ExperimentSettings, read: Read) -> Text | None:
     return read(settings.calibration, "calibration", wanted * CHARACTERS_PER_TOKEN)
 
 
-def _read(name: str, role: Any, characters: int) -> Text:
+def _read(name: str, role: Role, characters: int) -> Text:
     from wanda_core.texts.sources import read_text
 
     return read_text(name, role, characters)

@@ -45,14 +45,16 @@ def decide(side: Side, row: int, column: int) -> Decision:
         none = np.zeros(0, np.float32)
         return Decision(kept, None, None, None, "layer", none, none.astype(bool))
     among = recipe.parsed_pattern.among
+    part: tuple[int | slice, int | slice]
     if among:
         name, part = f"group of {among}", (row, slice(column // among * among, (column // among + 1) * among))
     else:
-        name, part = {
+        groups: dict[str, tuple[str, tuple[int | slice, int | slice]]] = {
             "output": ("row", (row, slice(None))),
             "input": ("column", (slice(None), column)),
             "layer": ("layer", (slice(None), slice(None))),
-        }[recipe.group or "output"]
+        }
+        name, part = groups[recipe.group or "output"]
     group, group_mask = scores[part].reshape(-1), mask[part].reshape(-1)
     # A prime step: rows of a layer are a multiple of 64 long, and the same columns would come again and again.
     step = 1 if among or len(group) <= COMPETITORS else _next_prime(-(-len(group) // COMPETITORS))

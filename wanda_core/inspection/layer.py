@@ -118,6 +118,7 @@ def mask_by_scores(name: str, scores: Tensor, recipe: Recipe) -> Tensor:
             f"{recipe.method} decides while it corrects, so it has no preview: press Run to see its own masks"
         )
     check_divides(recipe.parsed_pattern, name, scores.shape[1])
+    assert recipe.sparsity is not None  # a recipe fills it in
     return choose(scores, recipe.parsed_pattern, recipe.sparsity, recipe.group)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from wanda_core.inspection.agreement import Agreement
 from wanda_core.inspection.layer import check_finite, mask_by_scores, outlier_inputs
 from wanda_core.method.input_statistics import InputStatistics
@@ -66,8 +68,12 @@ def summarise(
         name=layer.name,
         block=layer.block,
         kind=layer.kind,
-        sparsity=tuple(1 - float(mask.count_nonzero()) / mask.numel() for mask in masks),
-        error=tuple(errors),
+        sparsity=(_pruned_share(masks[0]), _pruned_share(masks[1])),
+        error=(errors[0], errors[1]),
         differ=agreement.differ,
         outliers=len(outlier_inputs(norms)) / len(norms),
     )
+
+
+def _pruned_share(mask: Tensor) -> float:
+    return 1 - float(mask.count_nonzero()) / mask.numel()

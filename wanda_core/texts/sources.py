@@ -36,6 +36,10 @@ UNPACKED = 8
 """Times its bytes that a compressed file's text may be long, where there is a limit."""
 
 
+Role = Literal["calibration", "evaluation"]
+"""What a text is for."""
+
+
 @dataclass(frozen=True)
 class Text:
     """A text and where it comes from."""
@@ -51,7 +55,7 @@ class Text:
 
 def read_text(
     spec: str,
-    role: Literal["calibration", "evaluation"],
+    role: Role,
     characters: int | None = None,
     *,
     most_bytes: int | None = None,
