@@ -6,13 +6,12 @@ from html import escape
 from typing import Any
 
 from components.display.number_format import threads
-from components.workspace.defaults import RECORDED_MODEL, SMOLLM2
+from wanda_core.models.named_sources import title_of
 
 
 def model_name(protocol: dict[str, Any]) -> str:
     """What the model of a measurement is called: the last part of its source."""
-    source = str(protocol.get("source", ""))
-    return RECORDED_MODEL if source == SMOLLM2 else source.rsplit("/", 1)[-1]
+    return title_of(str(protocol.get("source", ""))).rsplit("/", 1)[-1]
 
 
 def machine(protocol: dict[str, Any]) -> str:

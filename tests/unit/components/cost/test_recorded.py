@@ -6,11 +6,12 @@ import pytest
 
 from components.cost.kept import recorded_of, recorded_sweep, shown
 from components.cost.request import default_measure
-from components.workspace.defaults import ON_A_SPACE, SMOLLM2
+from components.workspace.defaults import SMOLLM2
 from wanda_core import Refused
+from wanda_core.models.named_sources import SMOLLM2_HUB
 
 
-@pytest.mark.parametrize("source", [SMOLLM2, ON_A_SPACE, "pocket"])
+@pytest.mark.parametrize("source", [SMOLLM2, SMOLLM2_HUB, "pocket"])
 def test_rows_are_those_of_the_first_run(source: str) -> None:
     outcome = recorded_of(source)
     assert outcome is not None

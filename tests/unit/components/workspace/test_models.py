@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub.utils import _cache_manager
 
 from components.workspace import models as shared
-from components.workspace.models import LIMITS, Store, shared_model
+from components.workspace.models import LIMITS, Shelf, Store, shared_model
 from tests.support.hub_cache import add, left
 
 
@@ -31,8 +31,8 @@ def test_a_space_makes_room_before_it_loads_and_keeps_what_is_loaded(
 ) -> None:
     monkeypatch.setattr(_cache_manager, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(shared, "LIMITS", replace(LIMITS, hub_bytes=most))
-    models = Store(10**9, seconds=60)
-    models.put("first/read", object(), 1)
+    models: Shelf = Shelf("models", Store(10**9, seconds=60))
+    models.put(("first/read", None, "auto"), object(), 1)
     monkeypatch.setattr(shared, "_models", models)
     assert shared_model(str(llama_folder)) is shared_model(str(llama_folder))
     assert left(cache) == stay
