@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 from wanda_core.cli import compare, latency, prune
-from wanda_core.errors import Refused
+from wanda_core.errors import Refused, Stopped
 
 
 def main(
@@ -24,10 +29,11 @@ def main(
     options = argparse.Namespace(flags={}, argv=arguments)
     try:
         options = _parser(prog, more).parse_args(arguments, options)
-        options.run(options)
+        with _set_by_interrupt() as options.stop:
+            options.run(options)
     except Refused as error:
         return _fail(error.told(lambda setting: options.flags.get(setting, f"--{setting.replace('_', '-')}")))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         return _fail("stopped")
     except (MemoryError, RuntimeError) as error:
         from wanda_core.machine import is_out_of_memory
@@ -36,6 +42,27 @@ def main(
             return _fail("out of memory: lower --samples or --length, or choose a smaller model")
         raise
     return 0
+
+
+@contextmanager
+def _set_by_interrupt() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets beside raising KeyboardInterrupt, which Python drops where it falls into a callback of
+    the garbage collector."""
+    stop = threading.Event()
+    usual = signal.default_int_handler
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        usual(number, frame)
+
+    own = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is usual
+    if own:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stop
+    finally:
+        if own:
+            signal.signal(signal.SIGINT, usual)
 
 
 def _fail(message: str) -> int:

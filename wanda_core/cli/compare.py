@@ -124,7 +124,7 @@ def run(options: argparse.Namespace) -> None:
             save_csv(options.csv, rows)
 
     with Bar() as bar:
-        compare(model, tokens, windows, recipes, known=known, on_row=keep, on_progress=bar)
+        compare(model, tokens, windows, recipes, known=known, on_row=keep, on_progress=bar, stop=options.stop)
     if options.report:
         command = shlex.join(["wanda-lab", *options.argv])
         write_whole(options.report, report_html(protocol, rows, layers=layers, command=command))

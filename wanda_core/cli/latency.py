@@ -72,13 +72,20 @@ def run(options: argparse.Namespace) -> None:
 
     with Bar() as bar:
         measure_shapes(
-            shapes, counts, device, dtype, on_row=keep, on_progress=lambda done, at: bar("layers", done, at)
+            shapes,
+            counts,
+            device,
+            dtype,
+            on_row=keep,
+            on_progress=lambda done, at: bar("layers", done, at),
+            stop=options.stop,
         )
         if model:
             whole, packs = model_latency.measure_model(
                 model,
                 model_latency.by_magnitude(model.prunable),
                 on_progress=lambda done, at: bar("whole model", done, at),
+                stop=options.stop,
             )
             rows += whole
             for packed in packs.values():

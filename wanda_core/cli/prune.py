@@ -59,10 +59,14 @@ def run(options: argparse.Namespace) -> None:
     check_destination(options.out, model_bytes(model))
     with Bar() as bar:
         pruning = prune(
-            model.prunable, tokens, recipe, on_progress=lambda share, where: bar("pruning", share, where)
+            model.prunable,
+            tokens,
+            recipe,
+            on_progress=lambda share, where: bar("pruning", share, where),
+            stop=options.stop,
         )
     kind = "packed" if options.packed else "folder"
-    save_pruned(model, pruning, tokens, experiment.drawn, options.out, kind=kind)
+    save_pruned(model, pruning, tokens, experiment.drawn, options.out, kind=kind, stop=options.stop)
     _print_layers(pruning)
     print(f"\n{options.out}: sparsity {pruning.sparsity:.2%} in {pruning.seconds['total']:.1f} s")
     if options.push_to_hub is not None:

@@ -294,6 +294,39 @@ def test_help_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
+def test_control_c_is_heard_where_python_drops_it(prune_into: list[str], tmp_path: Path) -> None:
+    """An interrupt in a finaliser raises nothing; the work ends all the same, at the next layer."""
+    code = """
+import signal, sys, wanda_core.pruning.parked_forward as walk
+from wanda_core.__main__ import main
+
+class Dropping:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+forward = walk.ParkedForward.run
+def run(self):
+    dropping = Dropping()
+    del dropping
+    print("going on", flush=True)
+    return forward(self)
+walk.ParkedForward.run = run
+sys.exit(main(sys.argv[1:]))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *prune_into],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert ran.stdout == "going on\n"
+    assert ran.stderr.splitlines()[-1] == "wanda_core: stopped"
+    assert ran.returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("command", ["prune", "compare"])
 def test_control_c_leaves_nothing(command: str, llama_folder: Path, tmp_path: Path) -> None:
     """A real process, interrupted in the middle of its work on a text that takes it minutes."""
