@@ -99,6 +99,8 @@ def connect(
     for tab in tabs.children:
         js = SHOW.replace("KEY", json.dumps(tab.id)).replace("FIRST", json.dumps(views[0]))  # type: ignore[attr-defined]
         tab.select(None, None, None, js=js, queue=False)  # type: ignore[attr-defined]
+    # Said in the page itself: whoever drives it by a script can wait for it.
+    restored.then(None, None, None, js="() => { document.body.dataset.restored = 'yes'; }", queue=False)
     return restored
 
 

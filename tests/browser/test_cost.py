@@ -30,7 +30,7 @@ def pocket(visit: Visit, address: str) -> Visit:
 
 def run_short(visit: Visit, address: str, settings: str = SHORT) -> None:
     visit.page.goto(f"{address}/?{settings}")
-    expect(visit.page.locator("#samples input")).to_have_value("2", timeout=SECONDS)
+    visit.page.wait_for_selector("body[data-restored]", timeout=SECONDS)
     visit.run()
     visit.wait_for("Done in", seconds=120)
     expect(visit.page.locator("#summary")).to_contain_text("Measured here", timeout=SECONDS)

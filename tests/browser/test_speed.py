@@ -1,110 +1,66 @@
-"""The Speed and export view in Chromium: measure, read the table, export, and load what was downloaded."""
+"""The Speed view in Chromium: measure, read the table, stop."""
 
 from __future__ import annotations
 
-import zipfile
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import torch
-from playwright.sync_api import Browser
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from tests.support.page import Visit
-from wanda_core import load, load_masks, load_packed
+from playwright.sync_api import Browser, Page, expect
 
 pytestmark = pytest.mark.browser
+LINK = "?source=pocket&calibration=stories&evaluation=stories&samples=2&length=64&windows=2&view=speed"
 
 
 @pytest.fixture
-def visit(visit: Visit) -> Visit:
-    for label, value in {"Calibration windows": "2", "Evaluation windows": "2"}.items():
-        visit.number(label, value)
-    visit.tab("Speed and export")
-    return visit
+def page(chromium: Browser, address: str) -> Iterator[Page]:
+    """The view, on which nothing may go wrong."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 720})
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(f"{address}/{LINK}")
+    yield page
+    page.close()
+    assert faults == []
 
 
-def export(visit: Visit, kind: str, folder: Path) -> Path:
-    """Press Export; the file that Download gives."""
-    visit.page.locator("#kind").get_by_text(kind).click()
-    visit.page.click("#export-run")
-    visit.page.wait_for_selector("#export-status :text('Done in')", timeout=60_000)
-    with visit.page.expect_download() as download:
-        visit.page.click("#download")
-    file = folder / download.value.suggested_filename
-    download.value.save_as(file)
-    return file
+def test_what_is_shown_first_is_of_the_model_that_is_selected(page: Page, address: str) -> None:
+    expect(page.locator("#speed-summary")).to_contain_text("Not measured for this model yet", timeout=30_000)
+    page.goto(f"{address}/?source=HuggingFaceTB/SmolLM2-135M-Instruct&view=speed")
+    summary = page.locator("#speed-summary")
+    expect(summary).to_contain_text("A recorded measurement of SmolLM2-135M-Instruct", timeout=30_000)
+    page.wait_for_selector("#speed-model .js-plotly-plot .bars .point")
+    assert page.locator("#speed-model .js-plotly-plot .bars .point").count() == 8
+    assert page.locator("#speed-shapes .js-plotly-plot .bars .point").count() > 12
+    assert "no CUDA device" in page.inner_text("#speed-protocol")
 
 
-def test_before_any_run_it_shows_a_recorded_one_and_says_so(visit: Visit) -> None:
-    assert "A recorded measurement of SmolLM2-135M-Instruct" in visit.page.inner_text("#speed-summary")
-    assert visit.page.locator("#speed-model .js-plotly-plot .bars .point").count() == 8
-    assert visit.page.locator("#speed-shapes .js-plotly-plot .bars .point").count() > 12
-    assert "no CUDA device" in visit.page.inner_text("#speed-protocol")
-
-
-def test_measure(visit: Visit) -> None:
-    visit.page.click("#speed-run")
-    visit.page.wait_for_selector("#speed-status :text('Done in')", timeout=180_000)
-    assert "Measured here, now, on pocket" in visit.page.inner_text("#speed-summary")
+def test_measure(page: Page) -> None:
+    page.click("#speed-run")
+    page.wait_for_selector("#speed-status :text('Done in')", timeout=180_000)
+    assert "Measured here, now, on pocket" in page.inner_text("#speed-summary")
     rows = {
         row.locator("th").evaluate("th => th.firstChild.textContent"): row.locator("td").nth(1).inner_text()
-        for row in visit.page.locator("#size-table tbody tr").all()
+        for row in page.locator("#size-table tbody tr").all()
     }
     assert rows["Dense file"] == rows["The same with zeros"] == "100%"
     assert float(rows["Packed file (2:4)"].rstrip("%")) < 65  # embeddings are dense
     if not torch.cuda.is_available():
-        text = visit.page.inner_text("#speed-protocol") + visit.page.inner_text("#speed-shapes")
+        text = page.inner_text("#speed-protocol") + page.inner_text("#speed-shapes")
         assert "CUDA: no CUDA device on this machine" in text
         assert "CUTLASS" not in text
 
 
-def test_stop(visit: Visit) -> None:
-    visit.page.click("#speed-run")
-    visit.page.wait_for_selector("#speed-status progress")
-    visit.page.click("#speed-stop")
-    visit.page.wait_for_selector("#speed-status :text('Stopped')", timeout=10_000)
+def test_stop(page: Page) -> None:
+    page.click("#speed-run")
+    page.wait_for_selector("#speed-status progress")
+    page.click("#speed-stop")
+    page.wait_for_selector("#speed-status :text('Stopped')", timeout=10_000)
 
 
-def test_an_exported_folder_loads_with_transformers(visit: Visit, tmp_path: Path) -> None:
-    file = export(visit, "Model folder", tmp_path)
-    with zipfile.ZipFile(file) as archive:
-        archive.extractall(tmp_path)
-    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
-    network = AutoModelForCausalLM.from_pretrained(folder)
-    ids = AutoTokenizer.from_pretrained(folder)("Once upon a time", return_tensors="pt")["input_ids"]
-    masks = load_masks(folder / "masks.safetensors")
-    dense = load("pocket")
-    for layer in dense.prunable.layers:
-        weight = network.get_parameter(f"{layer.name}.weight")
-        assert weight.equal(torch.where(masks[layer.name].unpack(), layer.weight, 0))
-    assert network.generate(ids, max_new_tokens=4, do_sample=False).shape[1] > ids.shape[1]
-    assert "license: apache-2.0" in (folder / "README.md").read_text()
-
-
-def test_a_packed_export_is_the_same_model(visit: Visit, tmp_path: Path) -> None:
-    visit.page.get_by_label("2:4", exact=True).check()
-    file = export(visit, "Packed", tmp_path)
-    with zipfile.ZipFile(file) as archive:
-        archive.extractall(tmp_path)
-    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
-    weight = load_packed(folder).model.layers[2].mlp.down_proj.weight
-    assert set((weight.view(-1, 4) != 0).sum(dim=1).tolist()) == {2}
-
-
-def test_masks_alone(visit: Visit, tmp_path: Path) -> None:
-    with zipfile.ZipFile(export(visit, "Masks alone", tmp_path)) as archive:
-        archive.extractall(tmp_path)
-    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
-    masks = load_masks(folder / "masks.safetensors")
-    assert masks.keys() == {layer.name for layer in load("pocket").prunable.layers}
-    assert "## Fine-tune and keep the zeros" in (folder / "README.md").read_text()
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_is_wider_than_the_screen(chromium: Browser, address: str, width: int) -> None:
-    narrow = Visit(chromium, address, width)
-    narrow.tab("Speed and export")
-    narrow.page.wait_for_selector("#speed-model .js-plotly-plot")
-    assert narrow.page.evaluate("document.documentElement.scrollWidth") <= width
-    narrow.page.close()
+def test_nothing_is_wider_than_a_phone(chromium: Browser, address: str) -> None:
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"{address}/?source=HuggingFaceTB/SmolLM2-135M-Instruct&view=speed")
+    page.wait_for_selector("#speed-model .js-plotly-plot")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
