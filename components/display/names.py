@@ -1,5 +1,9 @@
 """What things are called on the page, and one plain sentence on each."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 NAMES = {
     "dense": "Dense",
     "int8": "Dense in int8",
@@ -19,6 +23,12 @@ HINTS = {
     "sparsegpt": "drops weights and adjusts the rest to make up for it; slower",
     "wanda+admm": "Wanda's choice, then the rest adjusted; slower",
 }
+
+
+def offered(methods: Iterable[str]) -> list[str]:
+    """The methods that lists show: those with a name here, and every score; Wanda first."""
+    shown = [method for method in methods if method in NAMES or "+" not in method]
+    return sorted(shown, key=lambda method: method != "wanda")
 
 
 def name(method: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.display.names import NAMES
+from components.display.names import offered
 from components.inside.job import default_other, other_recipe
 from components.inside.report import QUANTITIES
 from components.request_checks import finite
@@ -16,7 +16,7 @@ from wanda_core.method.methods import METHODS
 from wanda_core.method.pattern import Pattern
 from wanda_core.method.recipe import Recipe
 
-OFFERED = [method for method in METHODS if method in NAMES]
+OFFERED = offered(METHODS)
 """What a point can be compared with: the methods that have a name."""
 PATTERNS = ("unstructured", "2:4", "4:8")
 GROUPS = {"own": "each method's own", "output": "output row", "layer": "whole layer", "input": "input column"}

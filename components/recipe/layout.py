@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from components.display.names import HINTS, NAMES, name
+from components.display.names import HINTS, name, offered
 from components.jobs import run_button
 from components.jobs.run_button import RunButton
 from components.limits import LIMITS
@@ -121,11 +121,11 @@ def _amounts(form: Form) -> None:
 
 
 def _methods(form: Form) -> None:
-    offered = ["wanda", *(method for method in METHODS if method in NAMES and method != "wanda")]
+    shown = offered(METHODS)
     form.add(
         "methods",
         gr.CheckboxGroup(
-            [(name(method), method) for method in offered],
+            [(name(method), method) for method in shown],
             value=list(DEFAULTS["methods"]),
             label="Methods",
             elem_id="methods",
@@ -133,7 +133,7 @@ def _methods(form: Form) -> None:
         ),
         some_of(list(METHODS)),
     )
-    hints = "".join(f"<dt>{escape(name(m))}</dt><dd>{escape(HINTS[m])}</dd>" for m in offered if m in HINTS)
+    hints = "".join(f"<dt>{escape(name(m))}</dt><dd>{escape(HINTS[m])}</dd>" for m in shown if m in HINTS)
     gr.HTML(
         f"<details class='hint'><summary>What do they do?</summary><dl class='methods'>{hints}</dl></details>"
     )

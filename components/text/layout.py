@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from components.display.names import NAMES, name
+from components.display.names import name, offered
 from components.jobs import run_button
 from components.page import api
 from components.page.link_settings import number, one_of, some_of, truth, whole
@@ -48,7 +48,7 @@ class Text(View):
             ),
         )
         with gr.Row():
-            methods = [(name(method), method) for method in METHODS if method in NAMES]
+            methods = [(name(method), method) for method in offered(METHODS)]
             self.form.add(
                 "beside",
                 gr.CheckboxGroup(
