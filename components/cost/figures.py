@@ -122,7 +122,7 @@ def layers_map(outcome: Outcome, index: int | None, quantity: str) -> PlotData |
         colorbar={"ticksuffix": "%", "thickness": 12, "outlinewidth": 0, "nticks": 5, "len": 1},
         hovertemplate=f"block %{{x}}, %{{y}}<br>{said} %{{z:.2f}}%<extra></extra>",
     )
-    figure.update_xaxes(title_text="block", showgrid=False, tick0=0, dtick=math.ceil(len(blocks) / 16))
+    figure.update_xaxes(title_text="block", showgrid=False, tick0=0, dtick=math.ceil(len(blocks) / 8))
     figure.update_yaxes(autorange="reversed", showgrid=False)
     model, label = model_name(outcome.protocol), point(outcome.rows[index])
     title = f"{QUANTITIES[quantity][0]} of every layer: {label}, {model}"

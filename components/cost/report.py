@@ -32,7 +32,7 @@ def label(outcome: Outcome) -> str:
     if outcome.origin == "recorded":
         return (
             f'<p class="label recorded">Recorded: {model}, {machine(outcome.protocol)}, with the settings that the '
-            "page opens with. Run measures on this machine.</p>"
+            "page opens with.</p>"
         )
     if outcome.origin == "saved":
         said = f"From a saved file: {model}, {machine(outcome.protocol)}, as the file says."

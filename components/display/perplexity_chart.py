@@ -213,8 +213,8 @@ def _budget_line(figure: go.Figure, budget: Budget, place: dict[str, Any]) -> No
         line={"color": "#b38f00", "width": 2, "dash": "dash"},
         label={
             "text": f"budget: {budget.percent:g}% above dense",
-            "textposition": "start",
-            "xanchor": "left",
+            "textposition": "end",
+            "xanchor": "right",
             "font": {"size": 12},
             "yanchor": "bottom",
             "textangle": 0,

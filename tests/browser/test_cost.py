@@ -12,6 +12,7 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from tests.support.page import Visit
+from wanda_core.assets import ASSETS
 
 pytestmark = pytest.mark.browser
 CHART = "#perplexity-chart .js-plotly-plot"
@@ -179,6 +180,16 @@ def test_files_hold_what_is_shown_and_a_saved_one_opens_again(
     assert visit.page.locator("#points button.pick").count() == 0  # what is not kept here cannot be opened
 
 
+def test_the_headers_report_is_of_what_is_shown(pocket: Visit, tmp_path: Path) -> None:
+    file = saved(pocket, "#report", tmp_path)
+    assert file.suffix == ".html"
+    text = file.read_text(encoding="utf-8")
+    dense = json.loads((ASSETS / "recorded" / "cost-pocket.json").read_text(encoding="utf-8"))["rows"][0]
+    assert f"{dense['perplexity']:.4g}" in text
+    assert "wanda-lab compare pocket --methods wanda,magnitude --sparsities 0.3,0.5,0.7" in text
+    assert "<svg" in text
+
+
 def test_a_reload_shows_what_was_measured(visit: Visit, address: str) -> None:
     run_short(visit, address)
     shown = visit.page.inner_text("#points")
@@ -214,7 +225,8 @@ def test_every_chart_has_a_name_and_no_tooltip_is_faint(pocket: Visit) -> None:
     )
     assert all(names)
     assert "Magnitude 50%: 2." in names[0]
-    cell = page.locator("#layers-chart .nsewdrag").bounding_box()
+    page.locator("#layers-chart").scroll_into_view_if_needed()
+    cell = page.locator("#layers-chart .js-plotly-plot").bounding_box()
     page.mouse.move(cell["x"] + cell["width"] / 2, cell["y"] + cell["height"] / 2)
     text = page.locator("#layers-chart .hoverlayer text").first
     expect(text).to_contain_text("output error", timeout=SECONDS)
@@ -234,7 +246,7 @@ def test_a_saved_picture_has_a_title_on_white(pocket: Visit, tmp_path: Path) -> 
     picture = Image.open(file).convert("RGBA")
     assert picture.getpixel((3, picture.height // 2)) == (255, 255, 255, 255)
     title = picture.crop((0, 0, picture.width // 2, 60)).convert("L")
-    assert min(title.getdata()) < 80  # dark letters on it
+    assert title.getextrema()[0] < 80  # dark letters on it
 
 
 def test_one_amount_is_points_with_intervals_not_bars_on_a_log_axis(visit: Visit, address: str) -> None:
