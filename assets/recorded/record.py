@@ -123,7 +123,9 @@ def record_cost(options: argparse.Namespace) -> None:
     outcome: Outcome = last_of(job)
     protocol = outcome.protocol | {"source": NAME if options.source == SMOLLM2 else POCKET}
     layers = {str(index): reports for index, reports in outcome.layers.items()}
-    _write(f"cost-{options.source}", json.loads(to_json(protocol, outcome.rows, layers=layers)))
+    # Without times: they tell what else the machine did, and Run measures those of the machine at hand.
+    rows = [row | {"prune_seconds": None, "evaluate_seconds": None} for row in outcome.rows]
+    _write(f"cost-{options.source}", json.loads(to_json(protocol, rows, layers=layers)))
 
 
 def record_sweep(options: argparse.Namespace) -> None:

@@ -75,7 +75,8 @@ def table(outcome: Outcome) -> str:
         "likely next tokens the model is choosing between; lower is better. Sparsity: the share of the weights in the "
         "model's linear layers that are pruned. KL to dense: how far the predicted distribution of the next token is "
         "from the dense model's, in nats, 0 where they agree. First choice changed: the share of tokens at which the "
-        "likeliest next token is another than the dense model's. Time: to prune and to evaluate. With several seeds: "
+        "likeliest next token is another than the dense model's. Time: to prune and to "
+        "evaluate, where it was measured here. With several seeds: "
         "geometric mean, and the range over the seeds.</p></details>"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,25 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path, place: str) -> 
     with pytest.raises(Refused, match="cannot be written"):
         write_whole(tmp_path / place, "text")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_many_writers_of_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    texts = [str(number) * 200_000 for number in range(8)]
+    faults: list[Refused] = []
+
+    def write(text: str) -> None:
+        try:
+            for _ in range(20):
+                write_whole(file, text)
+        except Refused as error:
+            faults.append(error)
+
+    writers = [threading.Thread(target=write, args=(text,)) for text in texts]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert faults == []
+    assert file.read_text(encoding="utf-8") in texts
+    assert list(tmp_path.iterdir()) == [file]
