@@ -180,7 +180,7 @@ def test_an_upload_is_served_and_no_other_file_is(address: str) -> None:
 def test_no_private_handler_is_in_the_documentation(address: str) -> None:
     info = json.loads(urllib.request.urlopen(f"{address}/gradio_api/info", timeout=60).read())
     named = {name.strip("/") for name in info["named_endpoints"]}
-    assert named == {"measure", "generate", "ask", "latency", "export", "inspect"}
+    assert named == {"measure", "generate", "ask", "latency", "export"}
     assert str(ROOT) not in json.dumps(info)
     assert call(address, "generate", prompt="Long ago,", new_tokens=2, **{"source": "pocket"}).startswith(
         "event"
