@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.jobs.queue import Worker
+from components.jobs.runner import HEARTBEAT
 from components.take_away.job import Export
 from components.workspace.setup import Setup
 from tests.support.queue import until
@@ -33,6 +35,7 @@ def test_stop_reaches_an_export_that_tells_nothing(tmp_path: Path, monkeypatch: 
     task = worker.join("visitor", "take-away", Export(setup, recipe, "folder", str(tmp_path)))
     assert writing.wait(60)
     worker.leave("visitor")
+    time.sleep(2 * HEARTBEAT)  # the worker hears of it at the next sign of life
     left.set()
     until(lambda: task.over)
     assert task.outcome is None
