@@ -23,6 +23,7 @@ from transformers import (
 
 from tests.support.models import CONFIGS, byte_tokenizer, tiny
 from tests.support.server import served
+from tests.support.simulated_device import SimulatedCuda
 from wanda_core import LanguageModel, find_prunable_layers, load
 from wanda_core.models.named_sources import smollm2_file
 from wanda_core.models.prunable_layers import PrunableModel
@@ -35,6 +36,25 @@ ORDER = ["real", "browser", "server"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(ORDER)}
     items.sort(key=lambda item: places.get(item.path.relative_to(TESTS).parts[0], len(ORDER)))
+
+
+DEVICE = os.environ.get("WANDA_LAB_DEVICE", "")
+"""`simulated:9.0`: all tests run on a machine that has such a CUDA device, as far as they can tell."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if DEVICE:
+        machine = SimulatedCuda.named(DEVICE)
+        machine.__enter__()
+        config.add_cleanup(lambda: machine.__exit__())
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is loaded without a word on the device goes to the CPU, also on a machine that has a GPU: the tests marked
+    `gpu` are those of the GPU."""
+    if request.node.get_closest_marker("gpu") is None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
 @pytest.fixture(params=list(CONFIGS))
@@ -98,7 +118,7 @@ def smollm2() -> Path:
 @pytest.fixture(scope="session")
 def smollm2_model(smollm2: Path) -> LanguageModel:
     """The real model, loaded once: half a minute."""
-    return load(str(smollm2))
+    return load(str(smollm2), device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,7 @@ def assert_untouched(network: PreTrainedModel, before: dict[str, Tensor]) -> Non
     after = network.state_dict()
     assert after.keys() == before.keys()
     for name, tensor in before.items():
-        assert tensor.numpy().tobytes() == after[name].numpy().tobytes(), name
+        assert tensor.cpu().numpy().tobytes() == after[name].cpu().numpy().tobytes(), name
     for name, module in network.named_modules():
         assert not module._forward_pre_hooks, name
         assert not module._forward_hooks, name

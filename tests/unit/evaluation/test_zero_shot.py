@@ -60,7 +60,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def pocket() -> LanguageModel:
-    return load("pocket")
+    return load("pocket", device="cpu")
 
 
 def pruned(model: LanguageModel, method: str = "magnitude", sparsity: float = 0.8) -> Any:
