@@ -35,11 +35,19 @@ def main(
         return _fail(error.told(lambda setting: options.flags.get(setting, f"--{setting.replace('_', '-')}")))
     except (KeyboardInterrupt, Stopped):
         return _fail("stopped")
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, OSError) as error:
+        import torch
+
         from wanda_core.machine import is_out_of_memory
 
         if is_out_of_memory(error):
-            return _fail("out of memory: lower --samples or --length, or choose a smaller model")
+            lower = "--tokens" if options.command == "latency" else "--samples or --length"
+            return _fail(f"out of memory: lower {lower}, or choose a smaller model")
+        if isinstance(error, torch.AcceleratorError):
+            # Nothing runs on the device in this process any more.
+            return _fail(
+                f"the CUDA device failed ({str(error).splitlines()[0]}): run again, or with --device cpu"
+            )
         raise
     return 0
 

@@ -14,7 +14,6 @@ from typing import Any
 import datasets
 import lm_eval
 import lm_eval.api.task
-import torch
 from huggingface_hub import constants, get_session
 from huggingface_hub.errors import HTTPError
 from lm_eval.evaluator import evaluate
@@ -25,6 +24,7 @@ from tqdm import tqdm
 
 from wanda_core.errors import Refused
 from wanda_core.evaluation.zero_shot_tasks import TASKS, Task
+from wanda_core.machine import refused_if_out_of_memory
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.pruning.result import Pruning
 from wanda_core.texts.sources import quiet_load_dataset
@@ -100,13 +100,13 @@ def ask(
             on_share((done + share) / (1 + len(prunings)))
 
         asked = _Asked(model, tell)
-        with pruning.applied(model.prunable, stop) if pruning else model.prunable.alone(stop):
-            try:
-                samples = evaluate(asked, loaded, limit=limit, bootstrap_iters=0)["samples"][name]
-            except torch.OutOfMemoryError as error:
-                raise Refused(
-                    f"out of memory on {model.device} while asking {name}: take a smaller model"
-                ) from error
+        with (
+            pruning.applied(model.prunable, stop) if pruning else model.prunable.alone(stop),
+            refused_if_out_of_memory(
+                f"out of memory on {model.device} while asking {name}: take a smaller model"
+            ),
+        ):
+            samples = evaluate(asked, loaded, limit=limit, bootstrap_iters=0)["samples"][name]
         on_share((done + 1) / (1 + len(prunings)))
         if any("acc" not in sample for sample in samples):
             raise Refused(f"{name} has no accuracy for each question: a task with the metric `acc` is needed")

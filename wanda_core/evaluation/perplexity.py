@@ -11,13 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wanda_core.errors import Refused, check_stop
+from wanda_core.errors import check_stop
 from wanda_core.evaluation.dense_answers import DenseAnswers
 from wanda_core.evaluation.student_t import t_quantile
+from wanda_core.machine import refused_if_out_of_memory
 from wanda_core.texts.windows import check_windows
 
 POSITIONS = 64
 """Positions taken in float32 at a time: over a large vocabulary they fill memory, and so few stay in the cache."""
+
+POSITIONS_ON_CUDA = 512
+"""There small kernels leave most of the device idle."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,10 @@ def perplexity(
     evaluation = _Evaluation(network, windows.to(device), dense, record)
     for index in range(len(windows)):
         check_stop(stop)
-        try:
+        with refused_if_out_of_memory(
+            f"out of memory on {device} while evaluating {windows.shape[1]} tokens: lower {{eval_length}}"
+        ):
             evaluation.add(index)
-        except torch.OutOfMemoryError as error:
-            raise Refused(
-                f"out of memory on {device} while evaluating {windows.shape[1]} tokens: lower {{eval_length}}"
-            ) from error
         if on_progress:
             on_progress((index + 1) / len(windows), f"window {index + 1} of {len(windows)}")
     if record is not None:
@@ -107,10 +109,11 @@ class _Evaluation:
         targets = window[1:]
         if self._record is not None and index == 0:
             self._record.begin(self._windows, logits.shape[1])
-        loss = 0.0
-        for start in range(0, len(targets), POSITIONS):
-            logs = logits[start : start + POSITIONS].float().log_softmax(dim=-1)
-            loss -= logs.gather(1, targets[start : start + POSITIONS, None]).double().sum().item()
+        loss = torch.zeros((), dtype=torch.float64, device=logits.device)
+        step = POSITIONS if logits.device.type == "cpu" else POSITIONS_ON_CUDA
+        for start in range(0, len(targets), step):
+            logs = logits[start : start + step].float().log_softmax(dim=-1)
+            loss -= logs.gather(1, targets[start : start + step, None]).double().sum()
             first = index * len(targets) + start
             at = slice(first, first + len(logs))
             if self._record is not None:
@@ -118,7 +121,7 @@ class _Evaluation:
             if self._dense is not None:
                 self._divergence += self._dense.divergence(at, logs)
                 self._changed += self._dense.changed(at, logs)
-        self._losses.append(loss / len(targets))
+        self._losses.append(loss.item() / len(targets))
 
     def result(self) -> Perplexity:
         value, low, high = _interval(self._losses)

@@ -38,12 +38,13 @@ def check_gguf(source: str, file: Path, target: Target) -> torch.dtype:
     with file.open("rb") as stream:
         if stream.read(4) != b"GGUF":
             raise Refused(f"{source} is damaged or not a GGUF file")
-    dtype = target.dtype if isinstance(target.dtype, torch.dtype) else torch.float32
+    # Without a dtype it is for CUDA, whose 2:4 kernels take two-byte floats alone.
+    dtype = target.dtype if isinstance(target.dtype, torch.dtype) else torch.bfloat16
     try:
         # At 4 bits a weight, the usual. The exact number takes seconds to read: only where this would not fit.
-        target.refuse_unfit(source, file.stat().st_size * 2 * dtype.itemsize)
+        target.refuse_unfit(source, file.stat().st_size * 2 * dtype.itemsize, mapped=False)
     except Refused:
-        target.refuse_unfit(source, _numel(file) * dtype.itemsize)
+        target.refuse_unfit(source, _numel(file) * dtype.itemsize, mapped=False)
     return dtype
 
 

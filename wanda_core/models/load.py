@@ -50,7 +50,8 @@ def load(
     Args:
         source: `smollm2`, `pocket`, a path to a folder or a `.gguf` file, or a Hub id.
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
-        dtype: `auto` (float32 on a CPU, the checkpoint's on CUDA), `float32`, `bfloat16` or `float16`.
+        dtype: `auto` (float32 on a CPU; on CUDA the checkpoint's, bfloat16 for GGUF), `float32`, `bfloat16` or
+            `float16`.
         revision: branch, tag or commit of a Hub model.
         most_bytes: refuse larger weights, and more files of a Hub model, before they are fetched; None: whatever the
             memory holds.

@@ -30,7 +30,13 @@ class Target:
                 f"choose a smaller model"
             )
 
-    def refuse_unfit(self, source: str, needed: int) -> None:
+    def refuse_unfit(self, source: str, needed: int, mapped: bool = True) -> None:
+        """
+        Args:
+            needed: bytes of the weights as they will be on the device.
+            mapped: weights in the checkpoint's dtype are read from their file and need no memory of the machine's own
+                on their way to another device; others are converted in it.
+        """
         if self.most_bytes is not None and needed > self.most_bytes:
             raise Refused(
                 f"{source} has about {gigabytes(needed)} of weights, at most {gigabytes(self.most_bytes)} are "
@@ -43,4 +49,11 @@ class Target:
             raise Refused(
                 f"{source} needs about {gigabytes(needed)} on {self.device}, {gigabytes(free)} are free: "
                 f"try {{dtype}} bfloat16 or a smaller model"
+            )
+        host = torch.device("cpu")
+        converted = not mapped or isinstance(self.dtype, torch.dtype)
+        if self.device != host and converted and needed > free_bytes(host):
+            raise Refused(
+                f"{source} needs about {gigabytes(needed)} of the machine's own memory on its way to {self.device}, "
+                f"{gigabytes(free_bytes(host))} are free: leave {{dtype}} at auto or take a smaller model"
             )

@@ -6,6 +6,7 @@ from collections import Counter
 
 from wanda_core.errors import Refused
 from wanda_core.machine import LIBRARIES, free_bytes, gigabytes
+from wanda_core.method.input_statistics import SAMPLE_ROWS
 from wanda_core.models.prunable_layers import ExpertLayer, PrunableModel
 
 LARGEST_ON_HEAP = 32 * 2**20
@@ -17,9 +18,10 @@ def walk_bytes(
 ) -> int:
     """Peak memory of a walk above the loaded model, in bytes; an upper estimate.
 
-    Between two decisions a parked micro-batch holds, for each of its tokens: under `layer` the residual stream, the
-    layer's input and at most two results as wide as the widest layer; under `block` the residual stream alone. Half as
-    much again is what measurements show, see tests/benchmarks/scaling.py.
+    Between two decisions a parked micro-batch holds, for each of its tokens: under `layer` the embeddings, the block's
+    input, the residual stream, the layer's input, and a result as wide as the widest layer, or query, key, value and
+    what they give; under `block` embeddings and input alone. On a CPU half as much again is what measurements show, see
+    tests/benchmarks/scaling.py; on CUDA it is what torch's allocator counts.
     """
     element = prunable.layers[0].stored.element_size()
     hidden = prunable.layers[0].weight.shape[1]
@@ -29,35 +31,50 @@ def walk_bytes(
         max(layer.weight.shape) * (routes if isinstance(layer, ExpertLayer) else 1)
         for layer in prunable.layers
     )
-    parked = {"layer": 3 * hidden + 3 * widest, "block": 3 * hidden, "dense": 0}[schedule]
-    running = 6 * hidden + 4 * widest
     largest = max(layer.stored.numel() for layer in prunable.layers)
     largest_block = max(
         sum(layer.stored.numel() for layer in prunable.layers if layer.block == index)
         for index in range(len(prunable.blocks))
     )
-    together: Counter[tuple[int, str]] = Counter()  # all experts' matrices of a kind are decided at once
+    kinds: Counter[tuple[int, str]] = Counter()  # all experts' matrices of a kind are decided at once
     for layer in prunable.layers:
-        together[layer.block, layer.kind] += layer.stored.numel()
-    pruned = {"layer": max(together.values()), "block": largest_block, "dense": largest}[schedule] * element
+        kinds[layer.block, layer.kind] += layer.stored.numel()
+    pruned = {"layer": max(kinds.values()), "block": largest_block, "dense": largest}[schedule] * element
     deciding = largest * (3 * 4 + 2)  # weight, scores and their selection in float32; masks
     if gram:
         deciding += gram_bytes(prunable, schedule)
-    tokens = samples * length * parked * element + micro_batch * length * running * 4
-    return LIBRARIES + tokens + pruned + deciding + _heap_bytes(prunable)
+    tokens, together = samples * length, micro_batch * length
+    if prunable.layers[0].stored.device.type == "cpu":
+        parked = {"layer": 3 * hidden + 3 * widest, "block": 3 * hidden, "dense": 0}[schedule]
+        held = tokens * parked * element
+        running = together * (6 * hidden + 4 * widest) * 4
+        return LIBRARIES + held + running + pruned + deciding + _heap_bytes(prunable)
+    # What is seen of the inputs of all layers that are decided together, and the windows themselves.
+    seen: Counter[object] = Counter()
+    for layer in prunable.layers:
+        decided = {"layer": (layer.block, layer.kind), "block": layer.block, "dense": None}[schedule]
+        seen[decided] += layer.weight.shape[1] * (SAMPLE_ROWS * element + 8)
+    fixed = LIBRARIES + 8 * tokens + max(seen.values()) + pruned
+    inside, between = 4 * hidden + max(3 * widest // 2, 9 * hidden // 2), 3 * hidden
+    if getattr(prunable.decoder.config, "_attn_implementation", None) == "eager":
+        # Every token's attention to every other, and the masks.
+        inside += 3 * prunable.decoder.config.num_attention_heads * length + 3 * hidden
+        between += 3 * length + hidden
+    held = tokens * {"layer": inside, "block": between, "dense": 0}[schedule] * element
+    # The statistics' squares are taken in float32. What runs does not decide, and the other way round.
+    running = together * ((inside if schedule != "layer" else 0) * element + (2 * hidden + 2 * widest) * 4)
+    return fixed + held + max(running, deciding)
 
 
 def _heap_bytes(prunable: PrunableModel) -> int:
     """What the C library's heap keeps of the matrices it lent out, layer after layer: small objects that stay, such as
     masks, lie between them. Handing it back would cost a tenth of the walk. Larger chunks do not come from the heap."""
-    if prunable.layers[0].stored.device.type != "cpu":
-        return 0
     matrices = [4 * layer.stored.numel() for layer in prunable.layers]
     return sum(3 * size // 2 for size in matrices if size < LARGEST_ON_HEAP)
 
 
 def gram_bytes(prunable: PrunableModel, schedule: str) -> int:
-    """Upper estimate of what Gram matrices add: those waiting for a decision, and four more to factorise one. A walk
+    """Upper estimate of what Gram matrices add: those waiting for a decision, and six more to factorise one. A walk
     holds those of the layers it decides together (`layer`: an experts module's, `dense`: all)."""
     sizes: dict[object, int] = {}
     widest = 0
@@ -66,7 +83,7 @@ def gram_bytes(prunable: PrunableModel, schedule: str) -> int:
         together = {"layer": (layer.block, layer.kind), "block": layer.block, "dense": None}[schedule]
         sizes[together] = sizes.get(together, 0) + size
         widest = max(widest, size)
-    return max(sizes.values()) + 4 * widest
+    return max(sizes.values()) + 6 * widest
 
 
 def refuse_if_too_large(
