@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wanda_core.machine import machine
+from wanda_core.machine import is_out_of_memory, machine
 from wanda_core.method.masks import structured_mask, unstructured_mask
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.prunable_layers import ExpertLayer, PrunableModel
@@ -20,10 +20,12 @@ from wanda_core.speed.kernels import cuda
 from wanda_core.speed.kernels.formats import Masked, TwoFour
 from wanda_core.speed.packed_model import why_not_on_cpu
 from wanda_core.speed.timing import (
+    GRAPH,
     ROUNDS,
     OnProgress,
     Row,
     fill_in_ratios,
+    graphed,
     interleaved,
     new_row,
     timing,
@@ -90,17 +92,24 @@ def _measure_point(
     weight = torch.randn(shape, generator=generator).to(dtype)
     inputs = torch.randn(tokens, shape[1], generator=generator).to(dtype).to(device)
     contenders, missing = _contenders(weight, device, tokens)
-    copies = max(1, min(64, COLD_BYTES // weight.nbytes))
-    errors = {name: _wrong(make(), pruned, inputs) for name, (make, pruned, _) in contenders.items()}
-    running = {
-        name: [make() for _ in range(copies)] for name, (make, _, _) in contenders.items() if not errors[name]
-    }
-    times = interleaved(
-        {name: lambda p=p: [f(inputs) for f in p] for name, p in running.items()}, device, stop
-    )
+    copies = max(1, min(64, cold_bytes(device) // weight.nbytes))
+    errors = {name: _wrong(make, pruned, inputs) for name, (make, pruned, _) in contenders.items()}
+    calls: dict[str, Callable[[], Any]] = {}
+    for name, (make, _, _) in contenders.items():
+        if not errors[name]:
+            products = [make() for _ in range(copies)]
+            calls[name] = lambda products=products: [product(inputs) for product in products]
+    if device.type == "cuda":
+        for name, call in list(calls.items()):
+            try:
+                calls[name + GRAPH], errors[name + GRAPH] = graphed(call, device), ""
+            except RuntimeError as error:
+                errors[name + GRAPH] = _reason(error)
+    times = interleaved(calls, device, stop)
     rows = []
-    for name, (_, _, size) in contenders.items():
-        row = {"kernel": name, "bytes": size, "bound": weight.nbytes / size, "error": errors[name] or None}
+    for name, said in errors.items():
+        size = contenders[name.removesuffix(GRAPH)][2]
+        row = {"kernel": name, "bytes": size, "bound": weight.nbytes / size, "error": said or None}
         if name in times:
             row |= timing([seconds / copies for seconds in times[name]], tokens)
         rows.append(row)
@@ -134,18 +143,19 @@ def _contenders(
     width = "2:4 needs inputs in groups of four" if mask is None else ""
     if device.type == "cuda":
         for backend in cuda.BACKENDS:
-            reason = width or cuda.why_not_here(backend) or cuda.why_not(backend, shape, dtype)
-            if reason:
-                missing[f"2:4 {backend}"] = reason
-                continue
+            reason = width or cuda.why_not_here(backend, device) or cuda.why_not(backend, shape, dtype)
             on_device = two_four.to(device)
-            size = cuda.compressed_bytes(cuda.compress(on_device, backend))
 
             def make(backend: str = backend, matrix: Tensor = on_device) -> Callable[[Tensor], Tensor]:
                 sparse = cuda.compress(matrix, backend)
                 return lambda inputs: torch.nn.functional.linear(inputs, sparse)
 
-            found[f"2:4 {backend}"] = (make, two_four, size)
+            # As both formats are laid out: half the values, and two bits for the place of each.
+            size = two_four.nbytes // 2 + two_four.numel() // 8
+            if reason:
+                missing[f"2:4 {backend}"] = reason
+            else:
+                found[f"2:4 {backend}"] = (make, two_four, size)
         return found, missing
 
     from wanda_core.speed.kernels.cpu import FEW, TiledDense, TiledMasked, TiledTwoFour
@@ -170,15 +180,32 @@ def _contenders(
     return found, missing
 
 
-def _wrong(product: Callable[[Tensor], Tensor], weight: Tensor, inputs: Tensor) -> str:
+def _wrong(make: Callable[[], Callable[[Tensor], Tensor]], weight: Tensor, inputs: Tensor) -> str:
     """Why a kernel's product is not that of the dense weight with its zeros; empty where it is."""
+    try:
+        outputs = make()(inputs)[:16]
+    except RuntimeError as error:
+        return _reason(error)
     few = inputs[:16]
     exact = few.double() @ weight.to(inputs.device).double().T
     scale = few.double().abs() @ weight.to(inputs.device).double().abs().T
-    error = float(((product(inputs)[:16].double() - exact).abs() / scale.clamp_min(1e-30)).max())
-    return (
-        "" if error <= TOLERANCE[weight.dtype] else f"gives another product: off by {error:.1e} of sum |w||x|"
-    )
+    off = float(((outputs.double() - exact).abs() / scale.clamp_min(1e-30)).max())
+    return "" if off <= TOLERANCE[weight.dtype] else f"gives another product: off by {off:.1e} of sum |w||x|"
+
+
+def _reason(error: RuntimeError) -> str:
+    """What a failing kernel says, so that the others are timed all the same; a device that failed is no kernel's."""
+    lost = isinstance(error, torch.AcceleratorError) and "captur" not in str(error)
+    if lost or is_out_of_memory(error):
+        raise error
+    return f"fails: {str(error).splitlines()[0]}"
+
+
+def cold_bytes(device: torch.device) -> int:
+    """How large copies of a weight together must be, so that none is still in a cache when its turn comes again."""
+    if device.type != "cuda":
+        return COLD_BYTES
+    return max(COLD_BYTES, 2 * torch.cuda.get_device_properties(device).L2_cache_size)
 
 
 def protocol(model: LanguageModel | None, tokens: Sequence[int], device: torch.device, dtype: Any) -> Row:
@@ -194,7 +221,9 @@ def protocol(model: LanguageModel | None, tokens: Sequence[int], device: torch.d
         | {
             "tokens": list(tokens),
             "rounds": f"interleaved, up to {ROUNDS} for a shape",
-            "cuda": cuda.why_not_here("cutlass") or "measured where the model is on it",
+            "cuda": "measured"
+            if device.type == "cuda"
+            else cuda.why_not_here("cusparselt") or "measured where the model is on it",
             "date": datetime.now(UTC).date().isoformat(),
         }
     )

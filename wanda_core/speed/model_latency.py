@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wanda_core.errors import check_stop
+from wanda_core.errors import Refused, check_stop
+from wanda_core.machine import free_bytes, gigabytes
 from wanda_core.method.masks import structured_mask, unstructured_mask
 from wanda_core.method.packed_mask import PackedMask
 from wanda_core.method.recipe import Recipe
@@ -35,6 +36,18 @@ def by_magnitude(prunable: PrunableModel) -> dict[str, Pruning]:
     return {"2:4": two_four, "50%": half}
 
 
+def refuse_if_too_large(model: LanguageModel, prunings: int = 2) -> None:
+    """Raise `Refused` where the memory does not hold the weights of all that is measured side by side: of every
+    pruning, and the masked dense ones of the first."""
+    weights = sum(layer.stored.nbytes for layer in model.prunable.layers)
+    needed, free = (1 + prunings) * weights, free_bytes(model.device)
+    if needed > free:
+        raise Refused(
+            f"measuring {model.source} dense and packed needs {gigabytes(needed)} beside the model on {model.device}, "
+            f"{gigabytes(free)} are free: measure the shapes of its layers alone, or a smaller model"
+        )
+
+
 @torch.inference_mode()
 def measure_model(
     model: LanguageModel,
@@ -57,8 +70,10 @@ def measure_model(
         Rows of `COLUMNS`, `dense` first, and each pruning's packed weights.
 
     Raises:
+        Refused: the memory does not hold the weights.
         Stopped: `stop` was set; the model is dense.
     """
+    refuse_if_too_large(model, len(prunings))
     prunable, network = model.prunable, model.network
     variants: dict[str, Callable[[], Any]] = {"dense": prunable.alone}
     sizes = {"dense": _read_bytes(model)}

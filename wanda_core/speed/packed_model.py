@@ -6,11 +6,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from wanda_core.errors import check_stop
+from wanda_core.machine import is_out_of_memory
 from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel, ReplacedForward
 from wanda_core.pruning.result import Pruning
 from wanda_core.speed.kernels import cuda
@@ -31,13 +34,15 @@ class Packed:
     """By layer name: the kernel's name, such as `2:4 numba`."""
     dense: dict[str, str] = field(default_factory=dict)
     """By layer name: why no kernel takes it; it computes with its masked dense weight."""
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    """By layer name, for those in `dense`: the masked dense weight, (out_features, in_features)."""
     nbytes: int = 0
     """Memory that the packed weights take."""
 
     @contextmanager
     def applied(self, prunable: PrunableModel) -> Iterator[None]:
         """Let the model compute with the packed weights inside the `with`, with the dense ones after it."""
-        left = ((layer, self.pruning.weight(layer)) for layer in prunable.layers if layer.name in self.dense)
+        left = ((layer, self.weights[layer.name]) for layer in prunable.layers if layer.name in self.dense)
         with prunable.computing_with(left):
             # An instance's attribute goes before its class's method: the module itself stays as it is.
             replaced = [
@@ -68,9 +73,17 @@ def pack(prunable: PrunableModel, pruning: Pruning, stop: threading.Event | None
             continue
         mask = pruning.masks[layer.name].unpack()
         if reason := why_not(layer, mask):
-            result.dense[layer.name] = reason
+            result.dense[layer.name], result.weights[layer.name] = reason, pruning.weight(layer)
             continue
-        product, kernel, size = _kernel(pruning.weight(layer), mask)
+        weight = pruning.weight(layer)
+        try:
+            product, kernel, size = _kernel(weight, mask)
+        except RuntimeError as error:
+            lost = isinstance(error, torch.AcceleratorError)
+            if lost or not weight.is_cuda or is_out_of_memory(error):
+                raise
+            result.dense[layer.name], result.weights[layer.name] = str(error).splitlines()[0], weight
+            continue
         result.products[layer.name], result.kernels[layer.name] = product, kernel
         result.nbytes += size
     return result
@@ -96,9 +109,10 @@ def why_not(layer: Layer, mask: Tensor) -> str:
         return why_not_on_cpu(dtype, is_two_four(mask))
     if not is_two_four(mask):
         return "on CUDA the kernels take 2:4 masks only"
-    if cuda.first_backend(shape, dtype):
+    device = layer.stored.device
+    if cuda.first_backend(shape, dtype, device):
         return ""
-    reasons = (cuda.why_not_here(name) or cuda.why_not(name, shape, dtype) for name in cuda.BACKENDS)
+    reasons = (cuda.why_not_here(name, device) or cuda.why_not(name, shape, dtype) for name in cuda.BACKENDS)
     return "; ".join(dict.fromkeys(reasons))
 
 
@@ -116,13 +130,11 @@ def why_not_on_cpu(dtype: torch.dtype, two_four: bool) -> str:
 def _kernel(weight: Tensor, mask: Tensor) -> tuple[Product, str, int]:
     """The product with a pruned weight, the name of its kernel, and the bytes it takes."""
     if weight.is_cuda:
-        backend = cuda.first_backend(tuple(weight.shape), weight.dtype)
+        backend = cuda.first_backend(tuple(weight.shape), weight.dtype, weight.device)
         sparse = cuda.compress(weight, backend)
-        return (
-            lambda inputs: torch.nn.functional.linear(inputs, sparse),
-            f"2:4 {backend}",
-            cuda.compressed_bytes(sparse),
-        )
+        product = partial(functional.linear, weight=sparse)
+        product(weight.new_zeros(1, weight.shape[1]))  # what the kernel refuses it refuses here
+        return product, f"2:4 {backend}", cuda.compressed_bytes(sparse)
     from wanda_core.speed.kernels.cpu import TiledMasked, TiledTwoFour
 
     if is_two_four(mask):

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tests.support.models import assert_untouched, snapshot
-from wanda_core import Recipe, find_prunable_layers
+from wanda_core import Recipe
 from wanda_core.models.prunable_layers import PrunableModel
 from wanda_core.pruning.prune_model import prune
 from wanda_core.speed.packed_model import packed
@@ -68,20 +68,3 @@ def test_an_error_inside_leaves_the_model_dense(llama: PrunableModel, tokens: Te
         raise KeyboardInterrupt
     assert_untouched(llama.decoder, before)
     assert not any("forward" in vars(module) for module in llama.decoder.modules())
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_model(tokens: Tensor) -> None:
-    from transformers import AutoModelForCausalLM, LlamaConfig
-
-    config = LlamaConfig(vocab_size=257, hidden_size=128, intermediate_size=256, num_hidden_layers=2)
-    network = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False).cuda().half()
-    prunable = find_prunable_layers(network)
-    pruning = prune(prunable, tokens, Recipe(pattern="2:4"))
-    tokens = tokens.cuda()
-    with pruning.applied(prunable):
-        expected = logits(network, tokens)
-    with packed(prunable, pruning) as how:
-        assert len(how.kernels) == len(prunable.layers)
-        torch.testing.assert_close(logits(network, tokens), expected, rtol=1e-2, atol=1e-2)

@@ -17,6 +17,8 @@ MULTIPLES = {
 
 CAPABILITY = (8, 0)
 """Compute capability from which GPUs have 2:4 units."""
+CUTLASS_MAJOR = 8
+"""torch's CUTLASS kernel runs on GPUs of this major version only, not on newer ones."""
 
 
 def why_not(backend: str, shape: tuple[int, int], dtype: torch.dtype) -> str:
@@ -31,20 +33,25 @@ def why_not(backend: str, shape: tuple[int, int], dtype: torch.dtype) -> str:
     return ""
 
 
-def why_not_here(backend: str) -> str:
-    """Why this machine cannot run a back end; empty where it can."""
+def why_not_here(backend: str, device: torch.device | None = None) -> str:
+    """Why a CUDA device cannot run a back end; empty where it can. None: torch's current one."""
     if not torch.cuda.is_available():
         return "no CUDA device on this machine"
-    if torch.cuda.get_device_capability() < CAPABILITY:
-        return f"{torch.cuda.get_device_name()} has no 2:4 units (compute capability 8.0 or newer)"
+    capability, name = torch.cuda.get_device_capability(device), torch.cuda.get_device_name(device)
+    if capability < CAPABILITY:
+        return f"{name} has no 2:4 units (compute capability 8.0 or newer)"
+    if backend == "cutlass" and capability[0] != CUTLASS_MAJOR:
+        return f"torch's CUTLASS kernel runs on compute capability 8.x only, {name} has {capability[0]}.{capability[1]}"
     if backend == "cusparselt" and not torch.backends.cusparselt.is_available():
         return "this build of torch has no cuSPARSELt"
     return ""
 
 
-def first_backend(shape: tuple[int, int], dtype: torch.dtype) -> str | None:
-    """The back end that takes such a weight on this machine; None: there is none."""
-    fitting = (name for name in BACKENDS if not why_not_here(name) and not why_not(name, shape, dtype))
+def first_backend(shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> str | None:
+    """The back end that takes such a weight on that device; None: there is none."""
+    fitting = (
+        name for name in BACKENDS if not why_not_here(name, device) and not why_not(name, shape, dtype)
+    )
     return next(fitting, None)
 
 
