@@ -18,6 +18,7 @@ from wanda_core.method.scores import SCORES, scores_of
 from wanda_core.method.updates import Factor, Update, update_named
 from wanda_core.models.prunable_layers import Layer
 from wanda_core.pruning.result import LayerReport, Pruning, pruned_weight
+from wanda_core.pruning.stage_clock import StageClock
 
 NO_TOKEN = "no calibration token was routed to this expert: pruned by magnitude within output rows"
 
@@ -27,14 +28,15 @@ class LayerPruner:
 
     Args:
         sparsities: share to prune of each layer; N:M patterns have their own.
+        clock: counts the stages `selection`, `updates`, `masks` and `errors`.
     """
 
-    def __init__(self, result: Pruning, sparsities: Mapping[Layer, float]) -> None:
+    def __init__(self, result: Pruning, sparsities: Mapping[Layer, float], clock: StageClock) -> None:
         self.result = result
         self.recipe = result.recipe
         self.method = METHODS[self.recipe.method]
         self.sparsities = sparsities
-        self.error_seconds = 0.0
+        self.clock = clock
         self._update = update_named(self.method.update)
         self._factor: tuple[InputStatistics, Factor] | None = None
 
@@ -47,6 +49,9 @@ class LayerPruner:
         Raises:
             Refused: the weights or inputs hold NaN or infinite values, or the input cannot be factorised.
         """
+        device = layer.stored.device
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)  # else the layer's seconds would be those of the forward before it
         start = perf_counter()
         mask, values, note = self._choose(layer, statistics)
         if values is None:
@@ -58,18 +63,19 @@ class LayerPruner:
                     f"{self.method.name} gives NaN or infinite weights in {layer.name}: try {{method}} wanda"
                 )
             self.result.changed.put(layer.name, weight[mask])
-        packed = PackedMask.pack(mask)
+        with self.clock.stage("masks", device):
+            packed = PackedMask.pack(mask)
         self.result.masks[layer.name] = packed
         decided = perf_counter()
-        error = relative_output_error(layer.weight, weight, statistics.sample())
-        self.error_seconds += perf_counter() - decided
+        with self.clock.stage("errors", device):
+            error = relative_output_error(layer.weight, weight, statistics.sample())
         self.result.reports.append(
             LayerReport(
                 name=layer.name,
                 block=layer.block,
                 kind=layer.kind,
                 weights=mask.numel(),
-                pruned=mask.numel() - int(mask.count_nonzero()),
+                pruned=mask.numel() - packed.kept,
                 error=error,
                 seconds=decided - start,
                 note=note,
@@ -84,7 +90,7 @@ class LayerPruner:
             raise Refused(f"the weights of {layer.name} hold NaN or infinite values: the model is damaged")
         norms = statistics.norms()
         self.result.norms[layer.name] = norms.cpu()
-        if not torch.isfinite(norms).all():
+        if not torch.isfinite(self.result.norms[layer.name]).all():
             raise Refused(f"the input of {layer.name} holds NaN or infinite values: try {{dtype}} float32")
         if self.method.needs_inputs and statistics.tokens == 0:
             return self._mask(layer, "magnitude", norms, "output", statistics), None, NO_TOKEN
@@ -94,17 +100,19 @@ class LayerPruner:
         if self._update is None:
             assert mask is not None  # a method without a score has an update that chooses
             return mask, None, ""
-        factor = self._factor_of(layer, self._update, statistics)
         sparsity, pattern = self.sparsities[layer], self.recipe.parsed_pattern
-        values, mask = factor.update(layer.weight, mask, sparsity, pattern)
+        with self.clock.stage("updates", layer.stored.device):
+            factor = self._factor_of(layer, self._update, statistics)
+            values, mask = factor.update(layer.weight, mask, sparsity, pattern)
         return mask, values, factor.note
 
     def _mask(
         self, layer: Layer, score: str, norms: Tensor, group: str | None, statistics: InputStatistics
     ) -> Tensor:
-        gram = statistics.gram() if SCORES[score].needs_gram else None
-        scores = scores_of(score, layer.name, layer.weight.float(), norms, self.recipe.seed, gram)
-        return choose(scores, self.recipe.parsed_pattern, self.sparsities[layer], group)
+        with self.clock.stage("selection", layer.stored.device):
+            gram = statistics.gram() if SCORES[score].needs_gram else None
+            scores = scores_of(score, layer.name, layer.weight.float(), norms, self.recipe.seed, gram)
+            return choose(scores, self.recipe.parsed_pattern, self.sparsities[layer], group)
 
     def _factor_of(self, layer: Layer, update: Update, statistics: InputStatistics) -> Factor:
         """Computed once for layers that share their input, which come one after the other."""

@@ -22,6 +22,7 @@ from wanda_core.method.input_statistics import InputStatistics
 from wanda_core.models.experts import forward as experts_forward
 from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel, ReplacedForward
 from wanda_core.pruning.shared_inputs import OTHER_WAY, SharedInputs
+from wanda_core.pruning.stage_clock import StageClock
 
 Decide = Callable[[Layer, InputStatistics], Tensor]
 """Given a layer and its finished statistics, the weight (out_features, in_features) to go on with."""
@@ -42,6 +43,7 @@ class ParkedForward:
         schedule: `layer`, `block` or `dense`.
         gram: gather Gram matrices, too.
         stop: when set, the walk ends with `Stopped` before the next layer call.
+        clock: counts the stage `statistics`.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class ParkedForward:
         gram: bool = False,
         on_progress: OnProgress | None = None,
         stop: threading.Event | None = None,
+        clock: StageClock | None = None,
     ) -> None:
         self.prunable = prunable
         self.batches = tokens.split(micro_batch)
@@ -62,7 +65,8 @@ class ParkedForward:
         self.schedule = schedule
         self.on_progress = on_progress
         self.stop = stop
-        self.inputs = SharedInputs(prunable.layers, len(self.batches), tokens.shape[1], gram)
+        clock = clock or StageClock()
+        self.inputs = SharedInputs(prunable.layers, len(self.batches), tokens.shape[1], gram, clock)
         self._gathering = schedule != "block"
         self._passes = 0
 
@@ -115,7 +119,8 @@ class ParkedForward:
             while not all(forward.dead for forward in forwards):
                 if any(place != places[0] for place in places):
                     raise Refused(OTHER_WAY)
-                weights = {layer: self._decided(layer) for layer in places[0]}
+                # No comprehension: in a traceback its closure would keep this walk, and all it holds, alive.
+                weights = dict(zip(places[0], map(self._decided, places[0]), strict=True))
                 places = [forward.switch(weights) for forward in forwards]
                 del weights
         finally:

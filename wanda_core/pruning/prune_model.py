@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from time import perf_counter
 
-import torch
 from torch import Tensor
 
-from wanda_core.errors import Refused, check_stop
+from wanda_core.errors import check_stop
+from wanda_core.machine import refused_if_out_of_memory
 from wanda_core.method.allocations import ALLOCATIONS
 from wanda_core.method.input_statistics import SAMPLE_ROWS, SAMPLE_ROWS_PER_WINDOW
 from wanda_core.method.masks import check_divides
@@ -22,6 +22,7 @@ from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statist
 from wanda_core.pruning.memory_needed import refuse_if_too_large
 from wanda_core.pruning.parked_forward import OnProgress, ParkedForward
 from wanda_core.pruning.result import Pruning
+from wanda_core.pruning.stage_clock import StageClock
 from wanda_core.texts.windows import check_windows
 
 
@@ -51,6 +52,23 @@ def prune(
         Stopped: `stop` was set.
     """
     _check(prunable, tokens, recipe)
+    device = prunable.layers[0].stored.device
+    with refused_if_out_of_memory(
+        f"out of memory on {device} while pruning: "
+        "lower {samples} or {length}, or choose block for {schedule}"
+    ):
+        return _prune(prunable, tokens, recipe, micro_batch, gathered, on_progress, stop)
+
+
+def _prune(
+    prunable: PrunableModel,
+    tokens: Tensor,
+    recipe: Recipe,
+    micro_batch: int | None,
+    gathered: DenseStatistics | None,
+    on_progress: OnProgress | None,
+    stop: threading.Event | None,
+) -> Pruning:
     method, allocation = METHODS[recipe.method], ALLOCATIONS.get(recipe.allocation)
     by_norms = allocation is not None and allocation.needs_norms
     sparsities = None if by_norms else sparsities_of(prunable, recipe)
@@ -65,48 +83,46 @@ def prune(
 
     start = perf_counter()
     result = Pruning(recipe, conditions=conditions(prunable, micro_batch))
-    try:
-        if sparsities is None:
-            dense = gathered
-            if dense is None:
-                # The walk for the norms is the first half of the work.
-                dense = collect_statistics(
-                    prunable,
-                    tokens,
-                    micro_batch=micro_batch,
-                    on_progress=_part(on_progress, 0, 0.5),
-                    stop=stop,
-                )
-                on_progress = _part(on_progress, 0.5, 0.5)
-            norms = {layer: s.norms() for layer, s in dense.statistics.items()}
-            sparsities = sparsities_of(prunable, recipe, norms)
-        decision = LayerPruner(result, sparsities)
-        if gathered is None:
-            walk = ParkedForward(
+    if sparsities is None:
+        dense = gathered
+        if dense is None:
+            # The walk for the norms is the first half of the work.
+            dense = collect_statistics(
                 prunable,
                 tokens,
-                decision,
                 micro_batch=micro_batch,
-                schedule=recipe.schedule,
-                gram=method.needs_gram,
-                on_progress=on_progress,
+                on_progress=_part(on_progress, 0, 0.5),
                 stop=stop,
             )
-            walk.run()
-            result.uncalled, spent, before = walk.inputs.uncalled, walk.inputs.seconds, 0.0
-        else:
-            _decide_all(gathered, decision, on_progress, stop)
-            result.uncalled, spent, before = gathered.uncalled, gathered.seconds, gathered.seconds
-    except torch.OutOfMemoryError as error:
-        raise Refused(
-            f"out of memory on {device} while pruning: "
-            "lower {samples} or {length}, or choose block for {schedule}"
-        ) from error
+            on_progress = _part(on_progress, 0.5, 0.5)
+        norms = {layer: s.norms() for layer, s in dense.statistics.items()}
+        sparsities = sparsities_of(prunable, recipe, norms)
+    clock = StageClock()
+    decision = LayerPruner(result, sparsities, clock)
+    if gathered is None:
+        walk = ParkedForward(
+            prunable,
+            tokens,
+            decision,
+            micro_batch=micro_batch,
+            schedule=recipe.schedule,
+            gram=method.needs_gram,
+            on_progress=on_progress,
+            stop=stop,
+            clock=clock,
+        )
+        walk.run()
+        result.uncalled, before = walk.inputs.uncalled, 0.0
+    else:
+        _decide_all(gathered, decision, on_progress, stop)
+        result.uncalled, before = gathered.uncalled, gathered.seconds
+    stages = clock.seconds()
     result.seconds = {
         "total": before + perf_counter() - start,
-        "statistics": spent,
+        "statistics": before + stages.pop("statistics", 0.0),
         "decisions": sum(report.seconds for report in result.reports),
-        "errors": decision.error_seconds,
+        "errors": stages.pop("errors", 0.0),
+        **stages,
     }
     return result
 

@@ -52,7 +52,8 @@ class Pruning:
     uncalled: list[str] = field(default_factory=list)
     """Linear layers that the forward never called: left dense, not counted in the sparsity."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Wall time of the whole run (`total`) and of its parts (`statistics`, `decisions`, `errors`)."""
+    """Time of the whole run (`total`) and of its parts: `statistics`, `decisions` (of which `selection`, `updates` and
+    `masks`, packed and brought over from a device) and `errors`."""
     conditions: dict[str, Any] = field(default_factory=dict)
     """What else the masks depend on: device, dtype, micro-batch, threads, versions."""
 
@@ -70,7 +71,7 @@ class Pruning:
     def weight(self, layer: Layer) -> Tensor:
         """The pruned weight (out_features, in_features), in the layer's dtype: zero where pruned, kept values bit for
         bit the dense ones, or the method's own where it changes them."""
-        mask = self.masks[layer.name].unpack().to(layer.stored.device)
+        mask = self.masks[layer.name].unpack(layer.stored.device)
         if layer.name not in self.changed:
             return pruned_weight(layer, mask)
         weight = torch.zeros(mask.shape, dtype=layer.stored.dtype, device=layer.stored.device)

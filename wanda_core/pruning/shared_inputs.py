@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
-from time import perf_counter
 
 from greenlet import getcurrent, greenlet
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from wanda_core.errors import Refused
 from wanda_core.method.input_statistics import InputStatistics
 from wanda_core.models.prunable_layers import Layer
+from wanda_core.pruning.stage_clock import StageClock
 
 OTHER_WAY = "micro-batches take different paths through the model, so their statistics cannot be combined"
 
@@ -24,10 +24,13 @@ class SharedInputs:
         batches: micro-batches that will come by each layer.
         window: tokens of one calibration window.
         gram: gather Gram matrices, too.
+        clock: counts the stage `statistics`.
     """
 
-    def __init__(self, layers: Iterable[Layer], batches: int, window: int, gram: bool) -> None:
-        self.seconds = 0.0
+    def __init__(
+        self, layers: Iterable[Layer], batches: int, window: int, gram: bool, clock: StageClock
+    ) -> None:
+        self._clock = clock
         self._batches = batches
         self._window = window
         self._gram = gram
@@ -52,7 +55,6 @@ class SharedInputs:
         Raises:
             Refused: the layer is called twice in one forward, or shares its input in some micro-batches only.
         """
-        start = perf_counter()
         self._calls[layer] += 1
         if self._calls[layer] > self._batches:
             raise Refused(
@@ -68,10 +70,10 @@ class SharedInputs:
         if self._shares[layer] != (shared is not None) or (shared is not None and shared is not statistics):
             raise Refused(OTHER_WAY)
         if shared is None:
-            statistics.add(inputs)
+            with self._clock.stage("statistics", inputs.device):
+                statistics.add(inputs)
         if not inputs.is_inference():
             self._latest[getcurrent()] = _Seen(weakref.ref(inputs), inputs._version, statistics)
-        self.seconds += perf_counter() - start
 
     def take(self, layer: Layer) -> InputStatistics:
         """The finished statistics of a layer, which are not kept any longer.
