@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,9 +43,8 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
 def shapes_of(prunable: PrunableModel) -> dict[tuple[int, int], int]:
     """The distinct shapes (out_features, in_features) of a model's linear layers, and how many there are of each."""
-    return dict(
-        Counter(tuple(layer.weight.shape) for layer in prunable.layers if not isinstance(layer, ExpertLayer))
-    )
+    matrices = [layer.weight for layer in prunable.layers if not isinstance(layer, ExpertLayer)]
+    return dict(Counter((matrix.shape[0], matrix.shape[1]) for matrix in matrices))
 
 
 def measure_shapes(
@@ -97,8 +97,7 @@ def _measure_point(
     calls: dict[str, Callable[[], Any]] = {}
     for name, (make, _, _) in contenders.items():
         if not errors[name]:
-            products = [make() for _ in range(copies)]
-            calls[name] = lambda products=products: [product(inputs) for product in products]
+            calls[name] = partial(_all_products, [make() for _ in range(copies)], inputs)
     if device.type == "cuda":
         for name, call in list(calls.items()):
             try:
@@ -117,12 +116,16 @@ def _measure_point(
     return rows + [{"kernel": name, "error": reason} for name, reason in missing.items()]
 
 
+def _all_products(products: Sequence[Callable[[Tensor], Tensor]], inputs: Tensor) -> list[Tensor]:
+    return [product(inputs) for product in products]
+
+
 def _contenders(
     weight: Tensor, device: torch.device, tokens: int
 ) -> tuple[dict[str, tuple[Any, Tensor, int]], dict[str, str]]:
     """What is timed: by name, a function that makes a product, the weight with its zeros and the bytes it reads; and
     by name why one is not."""
-    dtype, shape = weight.dtype, tuple(weight.shape)
+    dtype, shape = weight.dtype, (weight.shape[0], weight.shape[1])
     scores = weight.float().abs()
     half = weight * unstructured_mask(scores, 0.5, "output")
     mask = structured_mask(scores, 2, 4) if shape[1] % 4 == 0 else None
@@ -158,16 +161,16 @@ def _contenders(
                 found[f"2:4 {backend}"] = (make, two_four, size)
         return found, missing
 
-    from wanda_core.speed.kernels.cpu import FEW, TiledDense, TiledMasked, TiledTwoFour
+    from wanda_core.speed.kernels.cpu import FEW, Tiled, TiledDense, TiledMasked, TiledTwoFour
 
-    tiled = {}
+    tiled: dict[str, tuple[Tiled, Tensor]] = {}
     if reason := why_not_on_cpu(dtype, two_four=True):
         return found, dict.fromkeys(("dense numba", "2:4 numba", "bitmask numba"), reason)
     if tokens <= FEW:
         tiled["dense numba"] = (TiledDense(weight), weight)
     else:
         missing["dense numba"] = f"beyond {FEW} tokens all products are torch's, with unpacked weights"
-    if width:
+    if mask is None:
         missing["2:4 numba"] = width
     else:
         tiled["2:4 numba"] = (TiledTwoFour(TwoFour.pack(two_four, mask)), two_four)
@@ -176,8 +179,13 @@ def _contenders(
     else:
         tiled["bitmask numba"] = (TiledMasked(Masked.pack(half, half != 0)), half)
     for name, (kernel, matrix) in tiled.items():
-        found[name] = (lambda kernel=kernel: copy.deepcopy(kernel).linear, matrix, kernel.nbytes)
+        found[name] = (partial(_copied, kernel), matrix, kernel.nbytes)
     return found, missing
+
+
+def _copied(kernel: Any) -> Callable[[Tensor], Tensor]:
+    """The product of a tiled weight's own copy."""
+    return copy.deepcopy(kernel).linear
 
 
 def _wrong(make: Callable[[], Callable[[Tensor], Tensor]], weight: Tensor, inputs: Tensor) -> str:

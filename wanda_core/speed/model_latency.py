@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -86,13 +87,13 @@ def measure_model(
             weights = {
                 layer: pruning.weight(layer) for layer in prunable.layers if layer.name in pruning.masks
             }
-            variants["masked dense"] = lambda weights=weights: prunable.computing_with(weights.items())
+            variants["masked dense"] = partial(prunable.computing_with, weights.items())
             sizes["masked dense"] = sizes["dense"]
         packs[name] = pack(prunable, pruning)
-        variants[name] = lambda packs=packs[name]: packs.applied(prunable)
+        variants[name] = partial(packs[name].applied, prunable)
         replaced = sum(layer.stored.nbytes for layer in prunable.layers if layer.name in packs[name].products)
         sizes[name] = sizes["dense"] - replaced + packs[name].nbytes
-    vocabulary = network.get_input_embeddings().weight.shape[0]
+    vocabulary = _embedding(network).shape[0]
     ids = torch.randint(vocabulary, (1, prompt), generator=torch.Generator().manual_seed(0)).to(model.device)
     times: dict[tuple[str, str], list[float]] = {}
     for index in range(rounds + 1):
@@ -142,9 +143,14 @@ def _generate(
     return seconds_of(prefill, device), seconds_of(decode, device) / new
 
 
+def _embedding(network: Any) -> Tensor:
+    """(vocabulary, hidden)."""
+    return network.get_input_embeddings().weight
+
+
 def _read_bytes(model: LanguageModel) -> int:
     """Bytes of weights that one token reads: all but an input embedding that is not the output head, too."""
-    embedding = model.network.get_input_embeddings().weight
+    embedding = _embedding(model.network)
     head = model.network.get_output_embeddings()
     tied = head is not None and head.weight is embedding
     return sum(p.nbytes for p in model.network.parameters()) - (0 if tied else embedding.nbytes)

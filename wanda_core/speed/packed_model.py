@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -104,15 +105,18 @@ def why_not(layer: Layer, mask: Tensor) -> str:
     """Why a layer under `mask` cannot compute packed on this machine; empty where it can."""
     if isinstance(layer, ExpertLayer):
         return "its experts share one parameter"
-    dtype, shape = layer.stored.dtype, tuple(layer.weight.shape)
+    dtype, (rows, columns) = layer.stored.dtype, layer.weight.shape
     if layer.stored.device.type == "cpu":
         return why_not_on_cpu(dtype, is_two_four(mask))
     if not is_two_four(mask):
         return "on CUDA the kernels take 2:4 masks only"
     device = layer.stored.device
-    if cuda.first_backend(shape, dtype, device):
+    if cuda.first_backend((rows, columns), dtype, device):
         return ""
-    reasons = (cuda.why_not_here(name, device) or cuda.why_not(name, shape, dtype) for name in cuda.BACKENDS)
+    reasons = (
+        cuda.why_not_here(name, device) or cuda.why_not(name, (rows, columns), dtype)
+        for name in cuda.BACKENDS
+    )
     return "; ".join(dict.fromkeys(reasons))
 
 
@@ -130,7 +134,9 @@ def why_not_on_cpu(dtype: torch.dtype, two_four: bool) -> str:
 def _kernel(weight: Tensor, mask: Tensor) -> tuple[Product, str, int]:
     """The product with a pruned weight, the name of its kernel, and the bytes it takes."""
     if weight.is_cuda:
-        backend = cuda.first_backend(tuple(weight.shape), weight.dtype, weight.device)
+        rows, columns = weight.shape
+        backend = cuda.first_backend((rows, columns), weight.dtype, weight.device)
+        assert backend is not None  # see `why_not`
         sparse = cuda.compress(weight, backend)
         product = partial(functional.linear, weight=sparse)
         product(weight.new_zeros(1, weight.shape[1]))  # what the kernel refuses it refuses here
@@ -138,11 +144,11 @@ def _kernel(weight: Tensor, mask: Tensor) -> tuple[Product, str, int]:
     from wanda_core.speed.kernels.cpu import TiledMasked, TiledTwoFour
 
     if is_two_four(mask):
-        tiled = TiledTwoFour(TwoFour.pack(weight, mask))
-        return tiled.linear, "2:4 numba", tiled.nbytes
-    tiled = TiledMasked(Masked.pack(weight, mask))
-    return tiled.linear, "bitmask numba", tiled.nbytes
+        two_four = TiledTwoFour(TwoFour.pack(weight, mask))
+        return two_four.linear, "2:4 numba", two_four.nbytes
+    masked = TiledMasked(Masked.pack(weight, mask))
+    return masked.linear, "bitmask numba", masked.nbytes
 
 
-def _forward(product: Product, bias: Tensor | None) -> Product:
+def _forward(product: Product, bias: Any) -> Product:
     return product if bias is None else lambda inputs: product(inputs) + bias

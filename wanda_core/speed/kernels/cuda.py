@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.sparse import SparseSemiStructuredTensor
 
 BACKENDS = ("cusparselt", "cutlass")
 
@@ -55,7 +56,7 @@ def first_backend(shape: tuple[int, int], dtype: torch.dtype, device: torch.devi
     return next(fitting, None)
 
 
-def compress(weight: Tensor, backend: str) -> Tensor:
+def compress(weight: Tensor, backend: str) -> SparseSemiStructuredTensor:
     """A 2:4 weight on CUDA, (out_features, in_features) with its zeros, for `torch.nn.functional.linear`.
 
     What `torch.sparse.to_sparse_semi_structured` does, with the back end named instead of set for the whole process.
@@ -67,6 +68,6 @@ def compress(weight: Tensor, backend: str) -> Tensor:
     return kinds[backend].from_dense(weight.contiguous())
 
 
-def compressed_bytes(weight: Tensor) -> int:
+def compressed_bytes(weight: SparseSemiStructuredTensor) -> int:
     """Memory that a compressed weight takes."""
-    return weight.packed.nbytes + (weight.meta.nbytes if weight.meta is not None else 0)
+    return sum(part.nbytes for part in (weight.packed, weight.meta) if part is not None)
