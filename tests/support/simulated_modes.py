@@ -18,7 +18,6 @@ CPU = -1
 """Place of a tensor in host memory; those on a device have the device's index."""
 aten = torch.ops.aten
 
-CROSSES = {aten.copy_.default, aten._to_copy.default}
 INDEXED = {
     aten.index.Tensor,
     aten._unsafe_index.Tensor,
