@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gradio.utils import get_upload_folder
@@ -35,8 +38,18 @@ def uploaded(file: object, kinds: tuple[str, ...]) -> Path:
     return place
 
 
-def read_upload(file: object) -> tuple[str, str]:
-    """The text of an uploaded file, and its name.
+@dataclass(frozen=True)
+class Upload:
+    """What an uploaded file holds, as much of it as is allowed."""
+
+    name: str
+    text: str
+    conversations: str
+    """The same as a JSON list of lists of messages, where it holds conversations; else empty."""
+
+
+def read_upload(file: object) -> Upload:
+    """The text of an uploaded file.
 
     Raises:
         Refused: it is missing, of the wrong kind, damaged, empty or too large.
@@ -49,9 +62,21 @@ def read_upload(file: object) -> tuple[str, str]:
             f"{place.name[:80]} is larger than {LIMITS.request_bytes / 1e6:.0f} MB: choose a smaller file"
         )
     try:
-        text = read_text(str(place), "calibration").text
+        found = read_text(str(place), "calibration")
     except Refused as error:  # without the path that it has on the server
         raise Refused(error.text.replace(str(place), place.name[:80])) from error
-    if broken(text):
+    if broken(found.text):
         raise Refused(f"{place.name[:80]} holds an invalid character (a broken emoji)")
-    return text[: LIMITS.text_characters], place.name[:80]
+    text = found.text[: LIMITS.text_characters]
+    return Upload(place.name[:80], text, _first(found.conversations, LIMITS.text_characters))
+
+
+def _first(conversations: Sequence[Sequence[dict[str, str]]], characters: int) -> str:
+    """As many of the first conversations as fit, as JSON; empty where there are none."""
+    taken: list[Sequence[dict[str, str]]] = []
+    for conversation in conversations:
+        characters -= sum(len(message["content"]) for message in conversation)
+        if characters < 0 and taken:
+            break
+        taken.append(conversation)
+    return json.dumps(taken) if taken else ""

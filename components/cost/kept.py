@@ -20,7 +20,11 @@ _shown: Shelf[Outcome] = Shelf("shown")
 def keep(outcome: Outcome) -> None:
     """Remember what a page shows: its slider and its clicks need the rows again."""
     if outcome.origin != "recorded":
-        own = 4 * len(outcome.asked.setup.own_text) if outcome.asked else 0
+        own = (
+            4 * len(outcome.asked.setup.own_text + outcome.asked.setup.own_conversations)
+            if outcome.asked
+            else 0
+        )
         words = sum(len(str(row["error"])) for row in outcome.rows)
         layers = sum(map(len, outcome.layers.values()))
         _shown.put(outcome.run, outcome, 2000 + 2500 * len(outcome.rows) + 400 * layers + 4 * words + own)

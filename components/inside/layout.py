@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from components.display.names import name
-from components.inside import handlers
+from components.inside import api, handlers
 from components.inside.parts import Parts
 from components.inside.report import QUANTITIES, READY
 from components.inside.settings import GROUPS, OFFERED, PATTERNS, parse_pattern, parse_weight
@@ -253,6 +253,7 @@ class Inside(View):
         unfold = self.fold.expand(lambda: True, None, self.unfolded, **hidden)
         unfold.then(_named(own, handlers.redrawn), list(own.values()), outputs, **LIGHT)
         self.fold.collapse(lambda: False, None, self.unfolded, **hidden)
+        api.serve(page)
 
 
 def _named(inputs: Mapping[str, Any], handler: Handler) -> Callable[..., list[Any]]:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from components.limits import LIMITS
 from components.recipe.amounts import Amount, parse_amounts
 from components.request_checks import broken, check_source, whole
-from components.uploads import read_upload
+from components.uploads import Upload, read_upload
 from components.workspace.focus import Focus
 from components.workspace.setup import TEXTS, Setup
 from wanda_core.errors import Refused
 from wanda_core.method.recipe import Recipe
 
 REVISION = re.compile(r"[\w./-]{1,100}")
-WORD = re.compile(r"[\w./ -]{0,100}")
+WORD = re.compile(r"[\w. -]{0,100}")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -62,11 +62,11 @@ def check_setup(values: Mapping[str, object], sources: Sequence[str]) -> tuple[S
         raise Refused(
             "choose either your own text or your file, not one for calibration and one for evaluation"
         )
-    own_text, own_name = "", ""
+    own = Upload("", "", "")
     if "file" in chosen:
-        own_text, own_name = read_upload(values.get("text_file"))
+        own = read_upload(values.get("text_file"))
     elif "own" in chosen:
-        own_text = _own_text(values.get("own_text"))
+        own = Upload("", _own_text(values.get("own_text")), "")
     dataset = split = column = ""
     if "dataset" in chosen:
         dataset = _dataset(values.get("dataset"))
@@ -84,8 +84,9 @@ def check_setup(values: Mapping[str, object], sources: Sequence[str]) -> tuple[S
         source=check_source(values.get("source"), sources),
         calibration=calibration,
         evaluation=evaluation,
-        own_text=own_text,
-        own_name=own_name,
+        own_text=own.text,
+        own_name=own.name,
+        own_conversations=own.conversations,
         dataset=dataset,
         split=split,
         column=column,

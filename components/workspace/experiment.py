@@ -6,6 +6,7 @@ Kept here in the process that computes: on ZeroGPU that is not the page's.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,7 @@ def prepare(setup: Setup, put: Put) -> Subject:
         revision=setup.revision,
         dtype=setup.dtype,
         calibration=setup.calibration,
+        chat=setup.chat,
         samples=setup.samples,
         length=setup.length,
         seed=setup.seed,
@@ -121,11 +123,11 @@ def _read(name: str, role: Role, setup: Setup) -> Any:
         text = read_text(str(ASSETS / "pocket" / f"{role}.txt"), role)
         return replace(text, name=f"the built-in stories ({role} part)")
     if name in ("own", "file"):
-        return Text(setup.own_name or "your own text", setup.own_text, "own")
-    key = (name, role, setup.dataset, setup.split, setup.column)
-    kept = _read_before.get(key)
+        conversations = tuple(map(tuple, json.loads(setup.own_conversations or "[]")))
+        return Text(setup.own_name or "your own text", setup.own_text, "own", conversations)
+    spec = setup.dataset_spec if name == "dataset" else name
+    kept = _read_before.get((spec, role))
     if kept is None:
-        source = setup.dataset if name == "dataset" else name
-        kept = read_text(source, role, characters=8 * LIMITS.tokens)
-        _read_before.put(key, kept, 2 * len(kept.text))
+        kept = read_text(spec, role, characters=8 * LIMITS.tokens)
+        _read_before.put((spec, role), kept, 2 * len(kept.text))
     return kept

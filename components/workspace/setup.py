@@ -30,6 +30,8 @@ class Setup:
     """What the visitor typed or uploaded, for `own` and `file`."""
     own_name: str = ""
     """Name of the uploaded file."""
+    own_conversations: str = ""
+    """What the uploaded file has in a column `messages`: a JSON list of lists of messages, for the chat template."""
     dataset: str = ""
     """Hub id, for `dataset`."""
     split: str = ""
@@ -47,6 +49,12 @@ class Setup:
     def eval_length(self) -> int:
         """Tokens of an evaluation window: as of a calibration window."""
         return self.length
+
+    @property
+    def dataset_spec(self) -> str:
+        """The data set as `read_text` takes it: `owner/name[@split][#column]`."""
+        split, column = self.split and f"@{self.split}", self.column and f"#{self.column}"
+        return f"{self.dataset}{split}{column}"
 
     @property
     def digest(self) -> str:

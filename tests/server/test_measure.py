@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,9 @@ from components.workspace.focus import Focus
 from components.workspace.measured_rows import has_measured
 from components.workspace.models import shared_model
 from wanda_core import Recipe
+from wanda_core.assets import ASSETS
 from wanda_core.errors import Stopped
+from wanda_core.texts.sources import Text, read_text
 
 RECIPES = (Recipe(method="wanda", sparsity=0.5), Recipe(method="magnitude", sparsity=0.5))
 
@@ -96,3 +99,35 @@ def test_what_cannot_be_had_fails_as_a_whole() -> None:
     events = list(carry_out(job(calibration="own", evaluation="own", own_text="too short")))
     (failure,) = (event for event in events if isinstance(event, Failure))
     assert "give a longer text" in failure.message
+
+
+def test_the_chat_template_of_the_panel_reaches_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = shared_model("pocket").tokenizer
+    assert not tokenizer.chat_template
+    (failure,) = (event for event in carry_out(job(chat=True)) if isinstance(event, Failure))
+    assert "no chat template" in failure.message
+    monkeypatch.setattr(
+        tokenizer,
+        "chat_template",
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}",
+    )
+    plain, chat = outcome_of(job(seeds=(31,))), outcome_of(job(seeds=(31,), chat=True))
+    assert chat.protocol["chat"] is True
+    assert chat.protocol["calibration_sha256"] != plain.protocol["calibration_sha256"]
+    talks = [[{"role": "user", "content": f"{number}: once upon a time " * 40}] for number in range(9)]
+    own = {"own_text": "\n\n".join(talk[0]["content"] for talk in talks), "own_name": "talks.jsonl"}
+    mine = job(chat=True, calibration="file", own_conversations=json.dumps(talks), **own)
+    assert outcome_of(mine).protocol["calibration"] == "talks.jsonl"
+
+
+def test_split_and_column_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    stories = read_text(str(ASSETS / "pocket" / "calibration.txt"), "calibration")
+
+    def read(spec: str, *_: Any, **__: Any) -> Text:
+        asked.append(spec)
+        return stories
+
+    monkeypatch.setattr("wanda_core.texts.sources.read_text", read)
+    outcome_of(job(calibration="dataset", dataset="owner/name", split="test", column="body"))
+    assert "owner/name@test#body" in asked

@@ -114,6 +114,11 @@ HOSTILE: list[tuple[str, str, Any]] = [
     ("export", "kind", "../.."),
     ("export", "kind", ["folder"]),
     ("export", "kind", {"path": "/etc/passwd"}),
+    ("inspect", "layer", "model.layers.99.mlp"),
+    ("inspect", "layer", ["model"]),
+    ("inspect", "weight", "3;17"),
+    ("inspect", "compare", "best"),
+    ("inspect", "method", "__class__"),
     ("latency", "source", "/etc"),
 ]
 GOOD = {"generate": {"prompt": "Long ago,"}, "ask": {"tasks": ["boolq"]}}
@@ -129,6 +134,23 @@ def test_each_hostile_value_is_an_error(address: str, name: str, argument: str, 
 def test_a_refusal_calls_the_setting_as_the_page_does(address: str) -> None:
     answer = expect_refusal(address, "measure", **(SMALL | {"samples": 0}))
     assert "Calibration windows must be a whole number" in answer
+
+
+def test_a_weight_is_explained_by_its_own_arithmetic(address: str) -> None:
+    small = {key: SMALL[key] for key in ("source", "samples", "length")}
+    layer = "model.layers.0.mlp.down_proj"
+    found = result(address, "inspect", layer=layer, weight="3,17", **small)
+    assert [recipe["method"] for recipe in found["recipes"]] == ["wanda", "magnitude"]
+    (summary,) = (each for each in found["layers"] if each["name"] == layer)
+    assert summary["sparsity"] == pytest.approx([0.5, 0.5], abs=0.01)
+    weight = found["weight"]
+    assert (weight["row"], weight["column"]) == (3, 17)
+    wanda, magnitude = weight["decisions"]
+    assert magnitude["score"] == pytest.approx(abs(weight["value"]))
+    assert wanda["score"] == pytest.approx(abs(weight["value"]) * weight["norm"], rel=1e-5)
+    for decision in (wanda, magnitude):  # a threshold is the highest score that is pruned
+        assert decision["kept"] == (decision["score"] > decision["threshold"])
+    assert "rows and" in expect_refusal(address, "inspect", layer=layer, weight="9999,0", **small)
 
 
 def test_too_few_values_are_an_error(address: str) -> None:
@@ -180,7 +202,7 @@ def test_an_upload_is_served_and_no_other_file_is(address: str) -> None:
 def test_no_private_handler_is_in_the_documentation(address: str) -> None:
     info = json.loads(urllib.request.urlopen(f"{address}/gradio_api/info", timeout=60).read())
     named = {name.strip("/") for name in info["named_endpoints"]}
-    assert named == {"measure", "generate", "ask", "latency", "export"}
+    assert named == {"measure", "inspect", "generate", "ask", "latency", "export"}
     assert str(ROOT) not in json.dumps(info)
     assert call(address, "generate", prompt="Long ago,", new_tokens=2, **{"source": "pocket"}).startswith(
         "event"

@@ -183,9 +183,9 @@ class _Drawing:
         after = self.evaluated.numel() if same and self.evaluated is not None else 0
         if not self.settings.chat:
             return calibration_windows(self.encode(self.model, text), samples, length, seed, after), after
-        if after:  # in turns, its tokens are others, and those evaluated cannot be left alone
-            raise Refused("with {chat}, give a calibration text other than the evaluation's")
-        return calibration_windows(encode_chat(text, self.model.tokenizer), samples, length, seed), 0
+        # In turns, tokens are others: what was evaluated is left out before, not behind a number of tokens.
+        ids = encode_chat(text, self.model.tokenizer, after)
+        return calibration_windows(ids, samples, length, seed), after
 
 
 def _check(settings: ExperimentSettings) -> None:

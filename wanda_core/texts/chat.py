@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,14 +43,33 @@ KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "HOME", "LANG")
 """What of the environment a template's process sees: no token of anybody."""
 
 
-def encode_chat(text: Text, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+def encode_chat(text: Text, tokenizer: PreTrainedTokenizerBase, after: int = 0) -> Tensor:
     """The text's conversations, or the text put into turns, through the chat template: int64, shape (tokens,).
+
+    Args:
+        after: leave alone what the text's first so many tokens come from, as they are without a template.
 
     Raises:
         Refused: there is no chat template, or it fails or does not end.
     """
-    whole = "".join(render(tokenizer, text.conversations or turns_of(text.text)))
-    return encode(whole, tokenizer, special=False)
+    start = _end_of(text.text, tokenizer, after) if after else 0
+    conversations: Sequence[Conversation] = turns_of(text.text[start:])
+    if text.conversations:
+        # Where each begins in the text, which joins all messages with blank lines.
+        lengths = [sum(len(m["content"]) + 2 for m in each) for each in text.conversations]
+        begins = accumulate(lengths[:-1], initial=0)
+        conversations = [
+            each for each, begin in zip(text.conversations, begins, strict=True) if begin >= start
+        ]
+    return encode("".join(render(tokenizer, conversations)), tokenizer, special=False)
+
+
+def _end_of(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> int:
+    """Characters of the text that its first tokens come from."""
+    if not tokenizer.is_fast:
+        raise Refused("with {chat} and this tokenizer, give a calibration text other than the evaluation's")
+    offsets = tokenizer(text, return_offsets_mapping=True, truncation=False, verbose=False)["offset_mapping"]
+    return int(offsets[tokens - 1][1]) if tokens <= len(offsets) else len(text)
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> Tensor:

@@ -72,6 +72,21 @@ def test_conversations_of_a_file_are_calibrated_on(
     assert encode_chat(text, tokenizer).tolist() == encode(whole, tokenizer, special=False).tolist()
 
 
+def test_what_was_evaluated_is_left_alone(tokenizer: PreTrainedTokenizerFast) -> None:
+    # A byte is a token: what is behind is known without a tokenizer.
+    paragraphs = [f"{number} " + "word " * 130 for number in range(9)]
+    whole = "\n\n".join(paragraphs)
+    after = len("\n\n".join(paragraphs[:4])) - 7
+    rest = turns_of(whole[after:])
+    expected = encode("".join(render(tokenizer, rest)), tokenizer, special=False)
+    assert encode_chat(Text("t", whole, "t"), tokenizer, after).tolist() == expected.tolist()
+    talks = tuple(({"role": "user", "content": f"{number} café"},) for number in range(5))
+    text = Text("t", "\n\n".join(talk[0]["content"] for talk in talks), "t", talks)
+    second = len("0 café\n\n1".encode())  # the second conversation was begun, so that it is left alone too
+    expected = encode("".join(render(tokenizer, talks[2:])), tokenizer, special=False)
+    assert encode_chat(text, tokenizer, second).tolist() == expected.tolist()
+
+
 def test_plain_text_is_put_into_turns(tokenizer: PreTrainedTokenizerFast) -> None:
     paragraphs = [f"{number} " + "word " * 130 for number in range(9)] + ["short", "end"]
     conversations = turns_of("\n\n".join(paragraphs))
