@@ -36,6 +36,14 @@ _COLOURS = {
     "bitmask numba": "#8c6d31",
 }
 """Ways to store weights: none has the colour of a method."""
+GRAPH = ", graph"
+"""At the end of a kernel's name: its calls were replayed as one CUDA graph."""
+
+
+def kernel_name(kernel: str) -> str:
+    """What a row's kernel is called on the page."""
+    base = kernel.removesuffix(GRAPH)
+    return KERNELS.get(base, base) + ", as a CUDA graph" * (base != kernel)
 
 
 def model_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
@@ -50,7 +58,7 @@ def model_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     styled(figure, height=90 + 190 * len(parts))
     for place, part in enumerate(parts, 1):
         shown = [row for row in rows if row["part"] == part][::-1]
-        names = [KERNELS.get(row["kernel"], row["kernel"]) for row in shown]
+        names = [kernel_name(row["kernel"]) for row in shown]
         speeds = [row["tokens_per_second"] for row in shown]
         quartiles = [(1000 * row["tokens"] / row["high"], 1000 * row["tokens"] / row["low"]) for row in shown]
         figure.add_bar(
@@ -80,7 +88,7 @@ def model_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         dense = shown[-1]["tokens_per_second"]
         figure.add_scatter(
             x=[dense * row["bound"] for row in bounded],
-            y=[KERNELS.get(row["kernel"], row["kernel"]) for row in bounded],
+            y=[kernel_name(row["kernel"]) for row in bounded],
             mode="markers",
             marker={"symbol": "line-ns-open", "size": 18, "color": "#d55e00", "line_width": 2},
             name="what reading fewer bytes alone would give",
@@ -106,16 +114,21 @@ def shapes_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     styled(figure, height=70 + 200 * len(counts))
     shown = set()
     for place, count in enumerate(counts, 1):
-        for kernel in dict.fromkeys(row["kernel"] for row in measured if row["kernel"] != "dense"):
+        for kernel in dict.fromkeys(
+            row["kernel"] for row in measured if row["kernel"].removesuffix(GRAPH) != "dense"
+        ):
             own = [row for row in measured if row["tokens"] == count and row["kernel"] == kernel]
             figure.add_bar(
                 x=[row["shape"] for row in own],
                 y=[row["times_dense"] for row in own],
-                name=KERNELS.get(kernel, kernel),
-                marker_color=_COLOURS.get(kernel, OTHER),
+                name=kernel_name(kernel),
+                marker={
+                    "color": _COLOURS.get(kernel.removesuffix(GRAPH), OTHER),
+                    "pattern_shape": "/" if kernel.endswith(GRAPH) else "",
+                },
                 customdata=[[row["milliseconds"], row["low"], row["high"]] for row in own],
                 hovertemplate="%{x}: %{y:.2f} x dense, %{customdata[0]:.3g} ms (%{customdata[1]:.3g} to "
-                "%{customdata[2]:.3g})<extra>" + KERNELS.get(kernel, kernel) + "</extra>",
+                "%{customdata[2]:.3g})<extra>" + kernel_name(kernel) + "</extra>",
                 legendgroup=kernel,
                 showlegend=bool(own) and kernel not in shown,
                 row=place,

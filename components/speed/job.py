@@ -23,6 +23,12 @@ def recorded() -> Latency:
 
 
 TOKENS = (1, 16, 128)
+TOKENS_ON_CUDA = (1, 16, 128, 1024, 4096)
+"""With those at which 2:4 can win there: few tokens are bound by other things than the products."""
+PROMPT, PROMPT_ON_CUDA = 128, 2048
+"""Tokens of the whole model's prompt, for the same reason; fewer where the model's context ends."""
+NEW = 24
+"""Tokens that are decoded after it."""
 
 
 @dataclass
@@ -58,8 +64,13 @@ class MeasureLatency(Job):
         pruning = pruning_of(subject, self.recipe, put, stop, before=0.05, share=0.25)
         model = subject.model
         layer = model.prunable.layers[0].stored
-        protocol = layer_latency.protocol(model, TOKENS, layer.device, layer.dtype)
-        protocol["method"] = self.recipe.method
+        on_cuda = layer.device.type == "cuda"
+        tokens = TOKENS_ON_CUDA if on_cuda else TOKENS
+        prompt = PROMPT_ON_CUDA if on_cuda else PROMPT
+        if model.context is not None:
+            prompt = min(prompt, model.context - NEW)
+        protocol = layer_latency.protocol(model, tokens, layer.device, layer.dtype)
+        protocol |= {"method": self.recipe.method, "prompt": prompt, "new": NEW}
         outcome = Latency(protocol)
 
         def progress(doing: str, share: float) -> None:
@@ -70,7 +81,7 @@ class MeasureLatency(Job):
 
         measure_shapes(
             shapes_of(model.prunable),
-            TOKENS,
+            tokens,
             layer.device,
             layer.dtype,
             on_row=keep,
@@ -82,6 +93,8 @@ class MeasureLatency(Job):
         rows, packs = model_latency.measure_model(
             model,
             {"2:4": pruning, "50%": half},
+            prompt=prompt,
+            new=NEW,
             on_progress=lambda done, at: progress(f"Measuring the whole model: {at}", 0.6 + 0.4 * done),
             stop=stop,
         )

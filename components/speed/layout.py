@@ -15,7 +15,14 @@ from components.page.view import Page, View
 from components.recipe.request import named_focus
 from components.speed.figures import model_figure, shapes_figure
 from components.speed.job import Latency, MeasureLatency, recorded
-from components.speed.report import missing_html, protocol_html, sizes_html, source_label, verdict_html
+from components.speed.report import (
+    missing_html,
+    protocol_html,
+    published_html,
+    sizes_html,
+    source_label,
+    verdict_html,
+)
 from components.workspace.defaults import is_recorded
 from components.workspace.focus import Focus
 from wanda_core.errors import Refused
@@ -111,6 +118,6 @@ def _values(outcome: Latency, recorded: bool = False) -> list[Any]:
         gr.update(value=model_figure(outcome.rows), visible=True),
         SHAPES_NOTE,
         gr.update(value=shapes_figure(outcome.rows), visible=True),
-        sizes_html(outcome.sizes) + missing_html(outcome.rows),
+        sizes_html(outcome.sizes) + published_html(outcome.rows) + missing_html(outcome.rows),
         protocol_html(outcome.protocol, recorded),
     ]

@@ -78,12 +78,45 @@ def missing_html(rows: list[dict[str, Any]]) -> str:
     return f"<details class='hint'><summary>Not measured, and why</summary><ul>{items}</ul></details>"
 
 
+PUBLISHED = (
+    (
+        "one product of cuSPARSELt itself, 8192 x 8192, 8192 tokens",
+        "1.20 to 1.22",
+        "NVIDIA/CUDALibrarySamples issue 203",
+    ),
+    (
+        "through torch, 3072 x 10240, 3072 tokens",
+        "0.41, and 1.15 once its plans are kept",
+        "pytorch/pytorch issue 177866",
+    ),
+    ("through torch, 4096 x 4096, 1 token", "0.11", "pytorch/pytorch issue 111339"),
+    ("Llama-2-7B writing on an RTX 4090", "0.88", "pytorch/tutorials issue 3505"),
+)
+"""What others measured of 2:4 on GPUs, as times dense, and where they say so."""
+
+
+def published_html(rows: list[dict[str, Any]]) -> str:
+    """What others measured, beside what a GPU showed here; empty where nothing was measured on one."""
+    if not any(row["kernel"].startswith("2:4 cu") for row in rows):
+        return ""
+    body = "".join(
+        f"<tr><th>{escape(what)}</th><td>{escape(times)}</td><td>{escape(source)}</td></tr>"
+        for what, times, source in PUBLISHED
+    )
+    return (
+        '<h3>What others measured of 2:4 on GPUs</h3><div class="scroll" tabindex="0"><table class="results">'
+        f"<thead><tr><th>What</th><th>x dense</th><th>Source</th></tr></thead><tbody>{body}</tbody></table></div>"
+        "<p class='hint'>Published, not measured here.</p>"
+    )
+
+
 def protocol_html(protocol: dict[str, Any], recorded: bool) -> str:
     where = "Recorded" if recorded else "Measured"
     left = f" Left dense: {escape(protocol['left_dense'])}." if "left_dense" in protocol else ""
     return (
         f'<div class="protocol"><p>{where} in interleaved rounds after a warm-up; medians, whiskers at the quartiles. '
-        f"Whole model: a prompt of 128 random tokens, then 24 tokens one after the other; pruned 2:4 by "
+        f"Whole model: a prompt of {protocol.get('prompt', 128)} random tokens, then {protocol.get('new', 24)} tokens "
+        f"one after the other; pruned 2:4 by "
         f"{escape(name(protocol['method']))}, which does not matter for the speed; the 50% by magnitude.{left} "
         f"{escape(protocol['device'])}, {protocol['dtype']}, {threads(protocol['threads'])}, "
         f"torch {escape(protocol['torch'])}, transformers {escape(protocol['transformers'])}. "
