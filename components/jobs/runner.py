@@ -18,6 +18,8 @@ ZERO_GPU_SECONDS = 80
 """What a job may book: an anonymous visitor has 120 s a day, and the present GPUs are booked at 1.5 times the time."""
 SECONDS_BETWEEN_EVENTS = 0.1
 """Progress that comes sooner after the last event is not passed on: nobody sees it."""
+ZERO_GPU_MARGIN = 5
+"""Of what is booked, seconds in which a job that took too long ends itself, before it is ended."""
 HEARTBEAT = 0.5
 """Seconds without news after which a job's last progress is told again, so that whoever follows can stop it."""
 PATIENCE = 20
@@ -70,7 +72,13 @@ def compute(job: Job) -> Iterator[Event]:
         finally:
             _heavy.release()
 
-    return _events(work, job.gpu_seconds - 5 if ZERO_GPU else LIMITS.seconds)
+    # A generator function: by that `spaces` tells that events are to be sent one by one.
+    yield from _events(work, booked_seconds(job) - ZERO_GPU_MARGIN if ZERO_GPU else LIMITS.seconds)
+
+
+def booked_seconds(job: Job) -> float:
+    """What a job books on ZeroGPU, and ends itself before."""
+    return min(ZERO_GPU_SECONDS, job.gpu_seconds)
 
 
 def _events(work: Callable[[Put, threading.Event], None], seconds: float) -> Iterator[Event]:
@@ -128,4 +136,4 @@ def _events(work: Callable[[Put, threading.Event], None], seconds: float) -> Ite
 if ZERO_GPU:
     import spaces
 
-    compute = spaces.GPU(duration=lambda job: min(ZERO_GPU_SECONDS, job.gpu_seconds))(compute)
+    compute = spaces.GPU(duration=booked_seconds)(compute)
