@@ -12,6 +12,7 @@ NAMES = {
     "ria": "RIA",
     "random": "Random",
     "sparsegpt": "SparseGPT",
+    "admm": "ADMM",
     "wanda+admm": "Wanda + ADMM",
 }
 
@@ -21,6 +22,7 @@ HINTS = {
     "ria": "like Wanda, but relative to the weight's row and column",
     "random": "drops weights at random: the baseline to beat",
     "sparsegpt": "drops weights and adjusts the rest to make up for it; slower",
+    "admm": "chooses weights while it adjusts the rest; slower",
     "wanda+admm": "Wanda's choice, then the rest adjusted; slower",
 }
 

@@ -43,13 +43,13 @@ class Method:
 
 
 def _methods() -> dict[str, Method]:
-    """Every score, every update that chooses for itself, and every other update after every score."""
+    """Every score, every update that chooses, and the updates that follow a score after each of them."""
     found = {name: Method(name, name, score.group) for name, score in SCORES.items()}
     for name, update in UPDATES.items():
         if update.chooses:
             found[name] = Method(name, None, update.group, (update.group,), name)
     for name, update in UPDATES.items():
-        if not update.chooses:
+        if update.with_scores:
             pairs = {f"{score}+{name}": score for score in SCORES}
             found |= {pair: Method(pair, s, SCORES[s].group, update=name) for pair, s in pairs.items()}
     return found

@@ -59,9 +59,11 @@ class Update:
     factor: str
     """Its `Factor`, as `module:class`."""
     chooses: bool = False
-    """It chooses the mask while it corrects: a method of its own. Else it goes with every score."""
+    """It can choose the mask while it corrects: a method of its own."""
+    with_scores: bool = True
+    """It corrects the mask that a score chose: a method with every score."""
     group: str = "layer"
-    """The only comparison group of one that chooses."""
+    """The only comparison group where it chooses."""
 
     def factor_of(self, gram: Tensor) -> Factor:
         """See `Factor.of`."""
@@ -70,8 +72,8 @@ class Update:
 
 UPDATES: dict[str, Update] = {
     # As published: 128 columns at a time, the weights of all rows compete.
-    "sparsegpt": Update("wanda_core.method.sparsegpt:SparseGptFactor", chooses=True),
-    "admm": Update("wanda_core.method.admm:AdmmFactor"),
+    "sparsegpt": Update("wanda_core.method.sparsegpt:SparseGptFactor", chooses=True, with_scores=False),
+    "admm": Update("wanda_core.method.admm:AdmmFactor", chooses=True, group="output"),
 }
 
 
