@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -43,8 +43,12 @@ def served(
         wait_for(address, process)
         yield address
     finally:
+        forked = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.terminate()
         process.wait(20)
+        for child in forked:  # on ZeroGPU they would outlive it
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def wait_for(address: str, process: subprocess.Popen, seconds: float = 90) -> None:
