@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.page import free_port, wait_for
+from tests.support.server import free_port, wait_for
 
 
 def main() -> None:
