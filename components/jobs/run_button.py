@@ -21,6 +21,9 @@ from wanda_core.errors import Refused
 
 REFRESH = 0.2
 """Seconds between two looks at a running task."""
+GAP = 0.05
+"""Seconds between two messages to pages: gradio takes some 25 ms of the event loop for each, because it makes every
+output anew, and others are to be answered meanwhile."""
 VISITOR = re.compile(r"[A-Za-z0-9_-]{20,64}")
 """An id that the page made: random, kept by the browser, the key to its own jobs."""
 
@@ -40,6 +43,24 @@ class RunButton:
     ask: gr.Row
     after: gr.Button
     instead: gr.Button
+
+
+class Turns:
+    """Lets those who follow jobs speak one after the other, `GAP` apart."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    async def take(self) -> None:
+        """Wait for one's turn."""
+        now = monotonic()
+        at = max(now, self._next)
+        self._next = at + GAP
+        await asyncio.sleep(at - now)
+
+
+TURNS = Turns()
+"""Of the one event loop that all pages share."""
 
 
 def lay_out(view: str, label: str, ready: str, *, run_id: str, status_id: str) -> RunButton:
@@ -99,6 +120,8 @@ def connect(
             hide: Any = gr.update(visible=False)
             buttons: list[Any] = _busy()
             while not task.over and owner in task.owners:
+                if _status(task, worker) != said or task.outcome is not shown:
+                    await TURNS.take()
                 outcome, now = task.outcome, _status(task, worker)
                 fresh = outcome is not None and outcome is not shown
                 if fresh or now != said:  # what is unchanged is not sent again
@@ -107,6 +130,7 @@ def connect(
                     said, shown, hide, buttons = now, outcome, gr.skip(), [gr.skip(), gr.skip()]
                 await asyncio.sleep(REFRESH)
             # Whole once more: who calls without a page gets the last message alone.
+            await TURNS.take()
             outcome = task.outcome
             last = await asyncio.to_thread(update, outcome, values) if outcome is not None else keep
             yield [_ending(task, owner), *_idle(), gr.update(visible=False), *last]
