@@ -122,7 +122,9 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
     controls = dict(panel.form.controls)
     for view in views:
         controls |= view.form.controls
-    restored = links.connect(demo, tabs, notice, controls, [view.key for view in views], sources)
+    own_text = ("source", default_text)
+    tied = {"calibration": own_text, "evaluation": own_text}
+    restored = links.connect(demo, tabs, notice, controls, [view.key for view in views], sources, tied)
     names = list(panel.form.components)
 
     def restore_point(request: gr.Request, *values: Any) -> Any:

@@ -6,7 +6,7 @@ What a visitor types as text (own text, prompts) and files and folders of this m
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -18,14 +18,15 @@ LONGEST = 2000
 """Characters of a link's settings."""
 
 WRITE = """(...values) => {
-    const [keys, defaults, local] = SETTINGS;
+    const [keys, defaults, local, tied] = SETTINGS;
     const query = new URLSearchParams(window.location.search);
     keys.forEach((key, i) => {
         let value = values[i];
         if (value === true) value = "on";
         if (value === false) value = "off";
         const words = Array.isArray(value) ? value.join(",") : String(value ?? "");
-        if (words === "" || words === defaults[i] || local.includes(words)) query.delete(key);
+        const usual = words === defaults[i] && !(key in tied && query.has(tied[key]));
+        if (words === "" || usual || local.includes(words)) query.delete(key);
         else query.set(key, words);
     });
     const said = query.toString();
@@ -59,6 +60,7 @@ def connect(
     controls: Mapping[str, Control],
     views: Sequence[str],
     sources: Sequence[str],
+    tied: Mapping[str, tuple[str, Callable[[str], str]]],
 ) -> Any:
     """Restore the settings of an opened link, and keep the address up to date.
 
@@ -66,6 +68,8 @@ def connect(
         controls: of the panel and all views, by name.
         views: keys of the tabs, the first one's first.
         sources: models on offer; those that are files or folders of this machine are kept out of links.
+        tied: controls whose default follows another's value, which comes before them: its name, and what it makes of
+            its words.
 
     Returns:
         The event after which all controls hold what the link says.
@@ -76,6 +80,9 @@ def connect(
 
     def restore(request: gr.Request) -> list[Any]:
         asked = {key: words for key, words in dict(request.query_params).items() if key in linked}
+        for name, (other, default) in tied.items():
+            if other in asked:
+                asked.setdefault(name, default(asked[other]))
         values, ignored = [], []
         for name, control in linked.items():
             words = asked.get(name)
@@ -94,7 +101,10 @@ def connect(
     restored = demo.load(restore, None, outputs, **HIDDEN)
     local = [source for source in sources if "/" in source or source.endswith(".gguf")]
     defaults = [_words(component.value) for component in components]
-    write = WRITE.replace("SETTINGS", json.dumps([list(linked), defaults, local]))
+    write = WRITE.replace(
+        "SETTINGS",
+        json.dumps([list(linked), defaults, local, {name: other for name, (other, _) in tied.items()}]),
+    )
     gr.on([c.change for c in components], None, components, None, js=write, queue=False)  # type: ignore[attr-defined]
     for tab in tabs.children:
         js = SHOW.replace("KEY", json.dumps(tab.id)).replace("FIRST", json.dumps(views[0]))  # type: ignore[attr-defined]

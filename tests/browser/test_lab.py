@@ -125,6 +125,19 @@ def test_a_link_holds_what_differs_from_the_default_alone(page: Page, address: s
     assert "schedule" not in page.url
 
 
+def test_a_link_to_a_model_alone_has_the_models_own_text(page: Page, address: str) -> None:
+    page.goto(f"{address}/?source=pocket")
+    page.wait_for_selector("body[data-restored]")
+    expect(page.locator("#text-fold")).to_contain_text("Stories")
+    page.locator("#text-fold button").first.click()
+    page.get_by_label("Calibration text", exact=True).click()
+    page.get_by_role("option", name="Python documentation (built in)").click()
+    page.wait_for_function("location.search.includes('calibration=pydoc')")
+    page.reload()
+    page.wait_for_selector("body[data-restored]")
+    expect(page.locator("#text-fold")).to_contain_text("Python documentation (built in), measured on Stories")
+
+
 def test_runs_are_kept_by_the_browser_compared_noted_and_forgotten(page: Page, address: str) -> None:
     for count, amounts in enumerate(("50", "2:4"), 1):
         opened(page, address, f"{SHORT}&amounts={amounts}")

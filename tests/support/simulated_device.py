@@ -163,7 +163,9 @@ def _line() -> str:
     outside = ""
     while frame is not None:
         file = frame.f_code.co_filename
-        if file.startswith(str(ROOT)) and "/tests/support/simulated" not in file:
+        # An environment may lie within the project: what is installed in it is not the project's.
+        ours = file.startswith(str(ROOT)) and "/site-packages/" not in file
+        if ours and "/tests/support/simulated" not in file:
             name = f"{Path(file).relative_to(ROOT)}:{frame.f_lineno}"
             if not name.startswith("tests/"):
                 return name
