@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,8 @@ import pytest
 
 from wanda_core.__main__ import main
 from wanda_core.assets import ASSETS
-from wanda_core.experiments.report import ReportSpeed, ReportText, report_html
-from wanda_core.experiments.rows import COLUMNS, Row, load_json
+from wanda_core.experiments.report import ReportSpeed, ReportText, point_name, report_html
+from wanda_core.experiments.rows import COLUMNS, Row, load_json, rows_of
 from wanda_core.experiments.svg_charts import Mark, curve, heat_map
 from wanda_core.pruning.result import LayerReport
 
@@ -231,3 +234,54 @@ def test_the_command_line_writes_one(tmp_path: Path) -> None:
         assert f"{measured['perplexity']:.4g}" in html
     assert f"wanda-lab {' '.join(command)}" in html
     assert html.count('class="cell"') == 2 * 42 + 10  # two points of 6 blocks with 7 layers, and the scale
+
+
+GOLDEN = Path(__file__).with_name("smollm2-report.txt")
+
+
+def structure(html: str) -> str:
+    """A report's tags, indented by depth, with its headings; of a picture, how many of each kind it has."""
+
+    class Tags(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.depth = 0
+            self.lines: list[str] = []
+            self.picture: Counter[str] | None = None
+
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            if self.picture is not None:
+                self.picture[tag] += 1
+                return
+            self.lines.append("  " * self.depth + tag)
+            self.depth += tag not in Outline.VOID
+            self.picture = Counter() if tag == "svg" else None
+
+        def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            self.handle_starttag(tag, attributes)
+
+        def handle_endtag(self, tag: str) -> None:
+            if self.picture is None or tag == "svg":
+                self.depth -= 1
+            if tag == "svg" and self.picture is not None:
+                self.lines[-1] += "".join(f" {kind} {many}" for kind, many in sorted(self.picture.items()))
+                self.picture = None
+
+        def handle_data(self, data: str) -> None:
+            if self.lines and self.lines[-1].strip() in ("h1", "h2", "th"):
+                self.lines[-1] += f" {data.strip()}"
+
+    tags = Tags()
+    tags.feed(html)
+    return "\n".join(tags.lines) + "\n"
+
+
+def test_the_report_of_a_real_run_has_the_structure_that_was_looked_at() -> None:
+    content = json.loads((ASSETS / "recorded" / "cost-smollm2.json").read_text(encoding="utf-8"))
+    rows = rows_of(content)
+    layers = {
+        point_name(rows[int(index)]): [SimpleNamespace(**report) for report in reports]
+        for index, reports in content["layers"].items()
+    }
+    html = report_html(content["protocol"], rows, layers=layers, command="wanda-lab compare smollm2")
+    assert structure(html) == GOLDEN.read_text(encoding="utf-8")
