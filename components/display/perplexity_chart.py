@@ -212,7 +212,7 @@ def _budget_line(figure: go.Figure, budget: Budget, place: dict[str, Any]) -> No
         type="line",
         line={"color": "#b38f00", "width": 2, "dash": "dash"},
         label={
-            "text": f"budget: {budget.percent:g}% above dense",
+            "text": f"budget: +{budget.percent:g}%",
             "textposition": "end",
             "xanchor": "right",
             "font": {"size": 12},

@@ -70,7 +70,6 @@ def model_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
             text=[f"{row['tokens_per_second']:.3g} ({row['times_dense']:.2f} x)" for row in shown],
             textposition="auto",
             insidetextanchor="start",
-            insidetextfont_color="white",
             error_x={
                 "type": "data",
                 "symmetric": False,

@@ -28,7 +28,7 @@ from components.workspace.focus import Focus
 from wanda_core.errors import Refused
 
 SHAPES_NOTE = (
-    "<h3>Layer by layer</h3><p class='hint'>One product of each shape that the model's layers have (outputs x inputs), "
+    "<h2>Layer by layer</h2><p class='hint'>One product of each shape that the model's layers have (outputs x inputs), "
     "against torch's dense product. Our own dense kernel is built like the packed ones: what packing alone gains is "
     "the difference to it.</p>"
 )

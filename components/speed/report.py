@@ -63,7 +63,7 @@ def sizes_html(sizes: dict[str, int]) -> str:
         for title, size, note in lines
     )
     return (
-        '<h3>Is it smaller?</h3><div class="scroll" tabindex="0"><table class="results" id="size-table"><thead><tr>'
+        '<h2>Is it smaller?</h2><div class="scroll" tabindex="0"><table class="results" id="size-table"><thead><tr>'
         "<th>Weights</th><th>Bytes</th><th>Of dense</th></tr></thead>"
         f"<tbody>{body}</tbody></table></div><p class='hint'>Of the whole model pruned 2:4; embeddings and norms stay "
         "dense in every form. A file's header adds some kilobytes.</p>"
@@ -104,7 +104,7 @@ def published_html(rows: list[dict[str, Any]]) -> str:
         for what, times, source in PUBLISHED
     )
     return (
-        '<h3>What others measured of 2:4 on GPUs</h3><div class="scroll" tabindex="0"><table class="results">'
+        '<h2>What others measured of 2:4 on GPUs</h2><div class="scroll" tabindex="0"><table class="results">'
         f"<thead><tr><th>What</th><th>x dense</th><th>Source</th></tr></thead><tbody>{body}</tbody></table></div>"
         "<p class='hint'>Published, not measured here.</p>"
     )

@@ -59,7 +59,7 @@ def _column(column: dict[str, Any]) -> str:
     if not column["finished"]:
         body += '<span class="cursor" aria-hidden="true">▍</span>'
     return (
-        f'<section class="writing"><h3>{escape(column["name"])}</h3><p class="text" dir="auto">{body}</p>'
+        f'<section class="writing"><h2>{escape(column["name"])}</h2><p class="text" dir="auto">{body}</p>'
         f"<dl>{_figures(column)}</dl></section>"
     )
 

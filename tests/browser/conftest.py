@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import shutil
+import subprocess
+import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
@@ -34,3 +39,19 @@ def lesson(chromium: Browser, address: str) -> Iterator[Lesson]:
     yield lesson
     assert lesson.faults == []
     lesson.context.close()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """axe-core's script, from npm."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm on this machine")
+    folder: Path = tmp_path_factory.mktemp("axe")
+    fetched = subprocess.run(
+        ["npm", "pack", "axe-core", "--silent"], cwd=folder, capture_output=True, timeout=120
+    )
+    packed = list(folder.glob("*.tgz"))
+    if fetched.returncode or not packed:
+        pytest.skip("npm has no axe-core for this machine")
+    with tarfile.open(fileobj=io.BytesIO(packed[0].read_bytes())) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode()

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import shutil
-import subprocess
-import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,22 +107,6 @@ def test_the_page_is_light(chromium: Browser, address: str) -> None:
     print({url.removeprefix(address): size for url, size in own.items()})
     assert 60_000 < sum(own.values()) < 200_000
     context.close()
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """axe-core's script, from npm."""
-    if shutil.which("npm") is None:
-        pytest.skip("no npm on this machine")
-    folder: Path = tmp_path_factory.mktemp("axe")
-    fetched = subprocess.run(
-        ["npm", "pack", "axe-core", "--silent"], cwd=folder, capture_output=True, timeout=120
-    )
-    packed = list(folder.glob("*.tgz"))
-    if fetched.returncode or not packed:
-        pytest.skip("npm has no axe-core for this machine")
-    with tarfile.open(fileobj=io.BytesIO(packed[0].read_bytes())) as archive:
-        return archive.extractfile("package/axe.min.js").read().decode()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

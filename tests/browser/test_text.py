@@ -40,7 +40,7 @@ class TextVisit(Visit):
         self.page.wait_for_selector(f"{where} :text('{text}')", timeout=1000 * seconds)
 
     def headings(self) -> list[str]:
-        return self.page.locator("#texts .writing h3").all_inner_texts()
+        return self.page.locator("#texts .writing h2").all_inner_texts()
 
     def texts(self) -> list[str]:
         return self.page.locator("#texts .writing .text").all_inner_texts()
@@ -56,7 +56,7 @@ def visit(chromium: Browser, address: str) -> Iterator[TextVisit]:
 
 def test_recorded_texts_are_of_their_own_model_and_say_so(visit: TextVisit) -> None:
     visit.page.locator("#text-gallery").get_by_text("2:4").click()
-    visit.page.wait_for_selector("#texts .writing h3:text('Wanda 2:4')")
+    visit.page.wait_for_selector("#texts .writing h2:text('Wanda 2:4')")
     assert visit.headings() == ["Dense", "Magnitude 2:4", "Wanda 2:4", "SparseGPT 2:4"]
     assert "Recorded texts of SmolLM2-135M-Instruct" in visit.page.inner_text("#texts")
 

@@ -1,0 +1,59 @@
+"""axe-core over every view of the Lab, as it opens and after a run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.support.page import Visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.long]
+VIEWS = ("cost", "inside", "text", "questions", "speed", "take-away")
+SHORT = "source=pocket&samples=2&length=64&windows=3"
+SECONDS = 60_000
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "best-practice"]}
+
+
+def faults(page: Page, axe: str) -> list[object]:
+    page.wait_for_timeout(2500)  # what is recorded arrives, colours fade in
+    page.evaluate(axe)
+    return page.evaluate(
+        "async (rules) => (await axe.run(document, rules)).violations.map(v => [v.id, v.nodes.map(n => n.html)])",
+        RULES,
+    )
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault(chromium: Browser, address: str, axe: str, scheme: str, width: int) -> None:
+    visit = Visit(chromium, address)
+    page = visit.page
+    page.set_viewport_size({"width": width, "height": 800})
+    for place in (*(f"?view={view}&__theme={scheme}" for view in VIEWS), f"runs?__theme={scheme}"):
+        page.goto(f"{address}/{place}")
+        page.get_by_role("tab").first.wait_for() if "view" in place else page.wait_for_selector("h1")
+        found = faults(page, axe)
+        assert found == [], (place, json.dumps(found, indent=1))
+    page.goto(f"{address}/?{SHORT}&__theme={scheme}")
+    page.wait_for_selector("body[data-restored]", timeout=SECONDS)
+    visit.run()
+    visit.wait_for("Done in", seconds=120)
+    page.get_by_text("Advanced").click()
+    found = faults(page, axe)
+    assert found == [], json.dumps(found, indent=1)
+    assert all(
+        page.locator(".js-plotly-plot")
+        .nth(number)
+        .evaluate(
+            "plot => !!(plot.closest('[aria-label]') || plot.querySelector('[aria-label], svg > title'))"
+        )
+        for number in range(page.locator(".js-plotly-plot").count())
+    ), "a chart has no name"
+    page.locator("#samples input").fill("0")
+    page.click("#run")
+    page.wait_for_timeout(1000)
+    found = faults(page, axe)
+    assert found == [], json.dumps(found, indent=1)
+    page.close()
