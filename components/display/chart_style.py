@@ -16,7 +16,7 @@ COLOURS = {
     "wanda": "#0072b2",
     "sparsegpt": "#009e73",
     "ria": "#cc79a7",
-    "admm": "#f0e442",
+    "admm": "#9467bd",
     "wanda+admm": "#56b4e9",
     "random": "#b38f00",
 }

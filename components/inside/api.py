@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from components.display.names import control
 from components.inside.inspection import keep
 from components.inside.job import Inspected, InspectLayers
 from components.inside.opened_layer import open_layer
@@ -71,7 +72,7 @@ def serve(page: Page) -> None:
             try:
                 opened = await asyncio.to_thread(_weight, found, asked[0])
             except Refused as error:
-                raise gr.Error(str(error), print_exception=False) from error
+                raise gr.Error(error.told(control), print_exception=False) from error
         return api.plain(
             {
                 "protocol": inspection.protocol,

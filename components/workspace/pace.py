@@ -13,8 +13,8 @@ from wanda_core.method.recipe import Recipe
 FORWARD = 2.1e-11
 """Seconds of a forward for each weight and token: float32 on two cores (16 windows of 512 tokens through 106 M weights
 took 18 s)."""
-DECIDE = {"none": 1.5e-8, "sparsegpt": 2.0e-7, "admm": 3.7e-7}
-"""Seconds for each weight to choose and to update, by update, measured on the same machine."""
+DECIDE = {"none": 1.5e-8, "sparsegpt": 2.0e-7, "admm": 5.5e-7, "score+admm": 3.7e-7}
+"""Seconds for each weight to choose and to update, by kind of work, measured on the same machine."""
 
 
 class Pace:
@@ -49,16 +49,22 @@ def evaluate_seconds(setup: Setup, weights: int) -> float:
     return FORWARD * weights * setup.windows * setup.eval_length * PACE.ratio("evaluate")
 
 
+def _kind(recipe: Recipe) -> str:
+    """The update, told apart by whether it chooses the mask, too."""
+    method = METHODS[recipe.method]
+    return method.update if method.score is None or method.update == "none" else f"score+{method.update}"
+
+
 def prune_seconds(setup: Setup, recipe: Recipe, weights: int) -> float:
     """Expected seconds to prune by one recipe."""
-    return _prune(setup, recipe, weights) * PACE.ratio(METHODS[recipe.method].update)
+    return _prune(setup, recipe, weights) * PACE.ratio(_kind(recipe))
 
 
 def _prune(setup: Setup, recipe: Recipe, weights: int) -> float:
     method = METHODS[recipe.method]
     passes = {"block": 2}.get(recipe.schedule, 1) + (recipe.allocation == "owl")
     tokens = setup.samples * setup.length if method.needs_inputs else min(setup.samples, 4) * setup.length
-    return FORWARD * weights * tokens * passes + DECIDE[method.update] * weights
+    return FORWARD * weights * tokens * passes + DECIDE[_kind(recipe)] * weights
 
 
 def run_seconds(setup: Setup, recipes: Sequence[Recipe], weights: int, dense: bool) -> float:
@@ -76,4 +82,4 @@ def learn_from(setup: Setup, recipe: Recipe | None, weights: int, row: dict[str,
     if row.get("evaluate_seconds"):
         PACE.learn("evaluate", FORWARD * weights * setup.windows * setup.eval_length, row["evaluate_seconds"])
     if recipe is not None and row.get("prune_seconds"):
-        PACE.learn(METHODS[recipe.method].update, _prune(setup, recipe, weights), row["prune_seconds"])
+        PACE.learn(_kind(recipe), _prune(setup, recipe, weights), row["prune_seconds"])

@@ -33,7 +33,7 @@ def test_axe_finds_no_fault(chromium: Browser, address: str, axe: str, scheme: s
     page.set_viewport_size({"width": width, "height": 800})
     for place in (*(f"?view={view}&__theme={scheme}" for view in VIEWS), f"runs?__theme={scheme}"):
         page.goto(f"{address}/{place}")
-        page.get_by_role("tab").first.wait_for() if "view" in place else page.wait_for_selector("h1")
+        page.wait_for_selector("h1")
         found = faults(page, axe)
         assert found == [], (place, json.dumps(found, indent=1))
     page.goto(f"{address}/?{SHORT}&__theme={scheme}")
@@ -43,14 +43,8 @@ def test_axe_finds_no_fault(chromium: Browser, address: str, axe: str, scheme: s
     page.get_by_text("Advanced").click()
     found = faults(page, axe)
     assert found == [], json.dumps(found, indent=1)
-    assert all(
-        page.locator(".js-plotly-plot")
-        .nth(number)
-        .evaluate(
-            "plot => !!(plot.closest('[aria-label]') || plot.querySelector('[aria-label], svg > title'))"
-        )
-        for number in range(page.locator(".js-plotly-plot").count())
-    ), "a chart has no name"
+    charts = page.locator(".js-plotly-plot").count()
+    assert 0 < charts == page.locator(".js-plotly-plot svg.main-svg[role=img][aria-label]").count()
     page.locator("#samples input").fill("0")
     page.click("#run")
     page.wait_for_timeout(1000)

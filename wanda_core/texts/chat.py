@@ -53,15 +53,16 @@ def encode_chat(text: Text, tokenizer: PreTrainedTokenizerBase, after: int = 0) 
         Refused: there is no chat template, or it fails or does not end.
     """
     start = _end_of(text.text, tokenizer, after) if after else 0
-    conversations: Sequence[Conversation] = turns_of(text.text[start:])
-    if text.conversations:
-        # Where each begins in the text, which joins all messages with blank lines.
-        lengths = [sum(len(m["content"]) + 2 for m in each) for each in text.conversations]
-        begins = accumulate(lengths[:-1], initial=0)
-        conversations = [
-            each for each, begin in zip(text.conversations, begins, strict=True) if begin >= start
-        ]
+    plain = not text.conversations
+    conversations = turns_of(text.text[start:]) if plain else _behind(text.conversations, start)
     return encode("".join(render(tokenizer, conversations)), tokenizer, special=False)
+
+
+def _behind(conversations: Sequence[Conversation], start: int) -> list[Conversation]:
+    """Those that begin behind so many characters of the text, which joins all messages with blank lines."""
+    lengths = [sum(len(message["content"]) + 2 for message in each) for each in conversations]
+    begins = accumulate(lengths[:-1], initial=0)
+    return [each for each, begin in zip(conversations, begins, strict=True) if begin >= start]
 
 
 def _end_of(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> int:

@@ -1,0 +1,28 @@
+"""What a run will take, before anything was measured."""
+
+from __future__ import annotations
+
+from components.workspace import pace
+from components.workspace.setup import Setup
+from wanda_core.method.methods import METHODS
+from wanda_core.method.recipe import Recipe
+
+SETUP = Setup("pocket", "stories", "stories")
+
+
+def test_every_method_has_a_pace_and_more_work_takes_longer() -> None:
+    seconds = {name: pace.prune_seconds(SETUP, Recipe(method=name, sparsity=0.5), 10**8) for name in METHODS}
+    assert seconds["wanda"] < seconds["sparsegpt"] < seconds["wanda+admm"] < seconds["admm"]
+
+
+def test_what_one_method_took_does_not_change_what_is_known_of_another() -> None:
+    setup = SETUP
+    known = pace.PACE
+    try:
+        pace.PACE = pace.Pace()
+        pace.learn_from(setup, Recipe(method="wanda+admm", sparsity=0.5), 10**8, {"prune_seconds": 1e3})
+        pace.learn_from(setup, Recipe(method="admm", sparsity=0.5), 10**8, {"prune_seconds": 1.0})
+        slow = pace.prune_seconds(setup, Recipe(method="wanda+admm", sparsity=0.5), 10**8)
+        assert round(slow) == 1000
+    finally:
+        pace.PACE = known
