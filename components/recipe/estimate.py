@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from components.display.names import control
-from components.display.number_format import duration
+from components.display.number_format import bytes_text, duration
 from components.jobs.runner import ZERO_GPU
 from components.recipe.request import check_panel
 from components.workspace import pace
@@ -58,7 +58,8 @@ def model_line(facts: ModelFacts) -> str:
         else f"{facts.weights / 1e6:.1f} M weights"
     )
     memory = facts.memory_bytes or 0
-    said += f", {memory / 1e9:.1f} GB in memory: {'fits' if facts.fits else 'may not fit'}."
+    size = f"{memory / 1e9:.1f} GB" if memory >= 1e8 else bytes_text(memory)
+    said += f", {size} in memory: {'fits' if facts.fits else 'may not fit'}."
     if facts.download_bytes:
         said += f" {facts.download_bytes / 1e9:.2f} GB to download."
     return said

@@ -221,11 +221,13 @@ def test_calibration_sensitivity_of_the_point_in_focus(visit: Visit, address: st
 def test_every_chart_has_a_name_and_no_tooltip_is_faint(pocket: Visit) -> None:
     page = pocket.page
     page.wait_for_selector("#layers-chart svg.main-svg[role=img]", timeout=SECONDS)
-    names = page.eval_on_selector_all(
-        ".js-plotly-plot",
-        "plots => plots.map((p) => p.querySelector('svg.main-svg').getAttribute('aria-label'))",
-    )
-    assert all(names)
+    # A chart that is drawn anew, as when the link's model comes, gets its name a moment later.
+    every = """() => {
+        const charts = [...document.querySelectorAll(".js-plotly-plot")];
+        const names = charts.map((chart) => chart.querySelector("svg.main-svg")?.getAttribute("aria-label"));
+        return names.every(Boolean) && names;
+    }"""
+    names = page.wait_for_function(every, timeout=SECONDS).json_value()
     assert "Magnitude 50%: 2." in names[0]
     page.locator("#layers-chart").scroll_into_view_if_needed()
     cell = page.locator("#layers-chart .js-plotly-plot").bounding_box()
