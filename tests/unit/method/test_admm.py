@@ -67,7 +67,10 @@ def test_a_mask_chosen_while_correcting_leaves_less_error(
     for sparsity in [0.3, 0.5, 0.7] if pattern == "unstructured" else [0.5]:
         given = choose(weight.abs() * inputs.norm(dim=0), parsed, sparsity, "output")
         updated, mask = gradual_admm(weight, factor, sparsity, parsed)
-        assert error(weight, updated, inputs) <= error(weight, admm(weight, factor, given), inputs)
+        fixed = admm(weight, factor, given)
+        assert error(weight, updated, inputs) <= error(weight, fixed, inputs)
+        for row in range(32):  # and no row of the layer, but for rounding
+            assert error(weight[row], updated[row], inputs) <= 1.0001 * error(weight[row], fixed[row], inputs)
         assert (updated[~mask] == 0).all()
         assert ((~mask).sum(dim=1) == int(96 * sparsity)).all()
         if parsed.structured:
