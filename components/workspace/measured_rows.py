@@ -37,8 +37,8 @@ def has_measured(setup: Setup, recipe: Recipe | None) -> bool:
 
 
 def depends_on_seed(recipe: Recipe) -> bool:
-    """Whether other calibration windows give other masks: not where no activations are looked at."""
-    return METHODS[recipe.method].needs_inputs or recipe.allocation == "owl" or recipe.method == "random"
+    """Whether other calibration windows give another result: not where no activations are looked at."""
+    return recipe.needs_inputs or METHODS[recipe.method].random
 
 
 def _asked(setup: Setup, recipe: Recipe | str | None) -> tuple[Any, ...]:

@@ -84,10 +84,14 @@ def assert_untouched(network: PreTrainedModel, before: dict[str, Tensor]) -> Non
     after = network.state_dict()
     assert after.keys() == before.keys()
     for name, tensor in before.items():
-        assert tensor.cpu().numpy().tobytes() == after[name].cpu().numpy().tobytes(), name
+        assert _bytes(tensor) == _bytes(after[name]), name
     for name, module in network.named_modules():
         assert not module._forward_pre_hooks, name
         assert not module._forward_hooks, name
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:

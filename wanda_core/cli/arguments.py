@@ -14,6 +14,9 @@ from wanda_core.method.methods import METHODS
 
 Settings = TypeVar("Settings")
 
+FLAGS = {"recovery": "--recover"}
+"""Settings whose option is not called as they are."""
+
 METAVARS = {"calibration": "FILE|DATASET", "evaluation": "FILE|DATASET", "pattern": "N:M"}
 
 
@@ -39,14 +42,14 @@ def add_settings(
         text = _help(kind, name)
         if default is not None and default is not False:
             text += f" (default {default})"
+        flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
         if field.type == "bool":
-            parser.add_argument(
-                f"--{name.replace('_', '-')}", action="store_true", help=text.replace("%", "%%")
-            )
+            parser.add_argument(flag, action="store_true", help=text.replace("%", "%%"))
             continue
         types = {"int": int, "float": float}
         parser.add_argument(
-            f"--{name.replace('_', '-')}",
+            flag,
+            dest=name,
             type=types.get(str(field.type).split(" ")[0], str),
             default=default,
             required=name in required,

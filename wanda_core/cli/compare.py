@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wanda_core.atomic_write import write_whole
+from wanda_core.cli.arguments import FLAGS as COMMON
 from wanda_core.cli.arguments import (
     add_settings,
     add_source,
@@ -22,7 +23,7 @@ from wanda_core.experiments.experiment import Experiment, ExperimentSettings
 from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import Recipe
 
-FLAGS = {"method": "--methods", "sparsity": "--sparsities", "pattern": "--patterns"}
+FLAGS = COMMON | {"method": "--methods", "sparsity": "--sparsities", "pattern": "--patterns"}
 """Settings that this command has lists of."""
 
 EXAMPLES = """\
@@ -48,7 +49,7 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--patterns", type=names, default=[], metavar="N:M,...", help="N weights kept of every M inputs"
     )
-    add_settings(command, Recipe, ("group", "allocation", "schedule"))
+    add_settings(command, Recipe, ("group", "allocation", "schedule", "recovery"))
     add_settings(
         command,
         ExperimentSettings,
@@ -78,7 +79,7 @@ def add_to(commands: Any) -> None:
 def recipes_of(options: argparse.Namespace) -> list[Recipe]:
     """Every method at every sparsity, then at every pattern."""
     sparsities = options.sparsities or ([] if options.patterns else ["0.5"])
-    common = {"schedule": options.schedule, "seed": options.seed}
+    common = {"schedule": options.schedule, "recovery": options.recovery, "seed": options.seed}
     # N:M patterns have groups and an allocation of their own.
     unstructured = {"group": options.group, "allocation": options.allocation, **common}
     return [
@@ -112,11 +113,13 @@ def run(options: argparse.Namespace) -> None:
         known = kept[1]
     rows: list[dict[str, Any]] = []
     layers: dict[str, list[Any]] = {}
+    left: list[str] = []
 
     def keep(row: dict[str, Any], pruning: Any) -> None:
         rows.append(row)
         if pruning is not None and row["error"] is None:
             layers[point_name(row)] = pruning.reports
+            left.extend(f"{point_name(row)}, block {x.block}: {x.note}" for x in pruning.recovered if x.note)
         if options.json:
             # An earlier point stays in the file until it is measured anew, so that nothing is lost by stopping.
             save_json(options.json, protocol, rows + not_among(rows, known))
@@ -129,6 +132,8 @@ def run(options: argparse.Namespace) -> None:
         command = shlex.join(["wanda-lab", *options.argv])
         write_whole(options.report, report_html(protocol, rows, layers=layers, command=command))
     _print_rows(rows, protocol)
+    for line in left:
+        print(line)
     if failed := [row for row in rows if row["error"]]:
         raise Refused(
             f"{len(failed)} of {len(rows)} points failed; {failed[0]['method']}: {failed[0]['error']}"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wanda_core.cli.arguments import add_settings, add_source, new_command, settings_of
+from wanda_core.cli.arguments import FLAGS, add_settings, add_source, new_command, settings_of
 from wanda_core.cli.progress_bar import Bar
 from wanda_core.experiments.experiment import Experiment, ExperimentSettings
 from wanda_core.method.recipe import Recipe
@@ -14,14 +14,17 @@ from wanda_core.method.recipe import Recipe
 EXAMPLES = """\
   prune pocket --sparsity 0.5 --calibration text.txt --samples 16 --length 256 --out pruned
   prune HuggingFaceTB/SmolLM2-135M --pattern 2:4 --calibration c4 --out pruned-2-4
+  prune smollm2 --method wanda --recover blocks --calibration wikitext2 --samples 16 --length 512 --out recovered
   prune model.gguf --method sparsegpt --schedule block --calibration wikitext2 --out pruned"""
 
 
 def add_to(commands: Any) -> None:
     command = new_command(commands, "prune", "write a pruned model", EXAMPLES)
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, flags=FLAGS)
     add_source(command, ExperimentSettings)
-    add_settings(command, Recipe, ("method", "sparsity", "pattern", "group", "allocation", "schedule"))
+    add_settings(
+        command, Recipe, ("method", "sparsity", "pattern", "group", "allocation", "schedule", "recovery")
+    )
     add_settings(
         command,
         ExperimentSettings,
@@ -89,5 +92,12 @@ def _print_layers(pruning: Any) -> None:
             }
         ).to_string(float_format="{:.4f}".format)
     )
+    if pruning.recovered:
+        before = sum(report.before for report in pruning.recovered) / len(pruning.recovered)
+        after = sum(report.after for report in pruning.recovered) / len(pruning.recovered)
+        print(f"blocks' error on the windows held out: {before:.4f} as decided, {after:.4f} recovered (mean)")
+        for report in pruning.recovered:
+            if report.note:
+                print(f"block {report.block}: {report.note}")
     if pruning.uncalled:
         print(f"left dense, never called: {', '.join(pruning.uncalled)}")

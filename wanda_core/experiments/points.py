@@ -32,10 +32,9 @@ DENSE = Point(None, None)
 
 
 def describe(recipe: Recipe) -> str:
-    """`wanda 50%` or `wanda 2:4`."""
-    return (
-        f"{recipe.method} {recipe.pattern if recipe.parsed_pattern.structured else f'{recipe.sparsity:.0%}'}"
-    )
+    """`wanda 50%`, `wanda 2:4`, or `wanda 50% recovered`."""
+    amount = recipe.pattern if recipe.parsed_pattern.structured else f"{recipe.sparsity:.0%}"
+    return f"{recipe.method} {amount}" + (" recovered" if recipe.recovery != "none" else "")
 
 
 def blank(point: Point) -> Row:

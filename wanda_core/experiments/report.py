@@ -126,8 +126,9 @@ def report_html(
 
 
 def point_name(row: Row) -> str:
-    """`wanda 50%`, `wanda 2:4`, or `dense`."""
-    return f"{row['method']} {_amount(row)}".strip()
+    """`wanda 50%`, `wanda 2:4`, `wanda 50% recovered`, or `dense`."""
+    recovered = " recovered" if row.get("recovery") not in (None, "none") else ""
+    return f"{row['method']} {_amount(row)}{recovered}".strip()
 
 
 def _amount(row: Row) -> str:

@@ -75,6 +75,7 @@ def save_pruned(
             "sparsity_reached": pruning.sparsity,
             "seconds": pruning.seconds,
             "layers": [asdict(report) for report in pruning.reports],
+            "recovered": [asdict(report) for report in pruning.recovered],
             "never_called": pruning.uncalled,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }

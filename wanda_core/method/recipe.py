@@ -12,6 +12,7 @@ from wanda_core.method.methods import GROUPS, METHODS, method_named
 from wanda_core.method.pattern import Pattern
 
 SCHEDULES = ("layer", "block", "dense")
+RECOVERIES = ("none", "blocks")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Recipe:
     such as 0=0.3,model.layers.1.mlp.down_proj=0.6; a layer comes before its block, the rest gets the sparsity."""
     schedule: str = "layer"
     """Which model the activations come from: pruned up to the `layer` or the `block` before, or `dense`."""
+    recovery: str = "none"
+    """Training of the kept weights and norms, zeros kept: `none`, or `blocks`, each block against the dense model's."""
     seed: int = 0
     """Seed of what is random in a method; the calibration's seed is its own."""
 
@@ -60,6 +63,8 @@ class Recipe:
             )
         if self.schedule not in SCHEDULES:
             raise Refused(f"{{schedule}} must be one of {', '.join(SCHEDULES)}")
+        if self.recovery not in RECOVERIES:
+            raise Refused(f"{{recovery}} must be one of {', '.join(RECOVERIES)}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise Refused("{seed} must be a whole number, 0 or more")
 
@@ -69,7 +74,9 @@ class Recipe:
 
     @property
     def needs_inputs(self) -> bool:
-        """Whether the masks depend on the calibration windows."""
+        """Whether the result depends on the calibration windows."""
+        if self.recovery != "none":
+            return True
         allocation = ALLOCATIONS.get(self.allocation)
         return METHODS[self.method].needs_inputs or (allocation is not None and allocation.needs_norms)
 

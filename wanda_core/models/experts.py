@@ -53,7 +53,7 @@ def forward(
     Returns:
         (tokens, hidden), in `hidden`'s dtype.
     """
-    experts = len(module.get_parameter("down_proj"))
+    experts = len(getattr(module, PROJECTIONS[1]))
     routed = {
         int(expert): torch.where(top_k_index == expert)  # (tokens of this expert), (its place among their k)
         for expert in top_k_index.unique()

@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from wanda_core.errors import Refused, check_stop
 from wanda_core.models.experts import PROJECTIONS, why_not_experts
+from wanda_core.models.norms import Norm, find_norms
 
 ROUTERS = {"gate", "router", "shared_expert_gate", "modality_router"}
 """Last part of the names of layers that choose experts: a few weights that steer all others, never pruned."""
@@ -95,6 +96,8 @@ class PrunableModel:
     blocks: tuple[nn.Module, ...]
     layers: tuple[Layer, ...]
     """In the order in which the model defines them."""
+    norms: tuple[Norm, ...]
+    """Of the blocks, in the same order; never pruned, and trained with the kept weights."""
     exclusive: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
     """Held by whoever lets the model compute with other weights, or counts on its dense ones; see `alone`."""
 
@@ -118,19 +121,19 @@ class PrunableModel:
 
     @contextmanager
     def computing_with(
-        self, weights: Iterable[tuple[Layer, Tensor]], stop: threading.Event | None = None
+        self, weights: Iterable[tuple[Layer | Norm, Tensor]], stop: threading.Event | None = None
     ) -> Iterator[None]:
-        """Let the model compute with these weights, each (out_features, in_features), inside the `with`, and with the
-        dense ones after it. No other thread prunes or computes with the model meanwhile.
+        """Let the model compute with these weights, each (out_features, in_features) or a norm's (features,), inside
+        the `with`, and with the dense ones after it. No other thread prunes or computes with the model meanwhile.
 
         Raises:
             Stopped: `stop` was set while the weights were made, seconds for a large model.
         """
         with self.alone(stop):
             try:
-                for layer, weight in weights:
+                for part, weight in weights:
                     check_stop(stop)
-                    layer.point_at(weight)
+                    part.point_at(weight)
                 yield
             finally:
                 self.restore()
@@ -138,6 +141,8 @@ class PrunableModel:
     def restore(self) -> None:
         for layer in self.layers:
             layer.restore()
+        for norm in self.norms:
+            norm.restore()
 
     @contextmanager
     def stoppable(self, stop: threading.Event | None) -> Iterator[None]:
@@ -206,7 +211,7 @@ def find_prunable_layers(network: PreTrainedModel) -> PrunableModel:
     if not layers:
         raise Refused(f"no prunable linear layer in the blocks of {type(network).__name__}")
     _refuse_shared(network, layers)
-    return PrunableModel(decoder, tuple(blocks), layers)
+    return PrunableModel(decoder, tuple(blocks), layers, find_norms(network, tuple(blocks)))
 
 
 def _layers_of_block(index: int, block: nn.Module, prefix: str) -> list[Layer]:

@@ -14,7 +14,13 @@ LARGEST_ON_HEAP = 32 * 2**20
 
 
 def walk_bytes(
-    prunable: PrunableModel, samples: int, length: int, micro_batch: int, schedule: str, gram: bool = False
+    prunable: PrunableModel,
+    samples: int,
+    length: int,
+    micro_batch: int,
+    schedule: str,
+    gram: bool = False,
+    recovery: bool = False,
 ) -> int:
     """Peak memory of a walk above the loaded model, in bytes; an upper estimate.
 
@@ -44,6 +50,8 @@ def walk_bytes(
     if gram:
         deciding += gram_bytes(prunable, schedule)
     tokens, together = samples * length, micro_batch * length
+    if recovery:
+        deciding += recovery_bytes(prunable, tokens, together)
     if prunable.layers[0].stored.device.type == "cpu":
         parked = {"layer": 3 * hidden + 3 * widest, "block": 3 * hidden, "dense": 0}[schedule]
         held = tokens * parked * element
@@ -86,22 +94,55 @@ def gram_bytes(prunable: PrunableModel, schedule: str) -> int:
     return max(sizes.values()) + 6 * widest
 
 
+def recovery_bytes(prunable: PrunableModel, tokens: int, together: int) -> int:
+    """Upper estimate of what a recovery adds to a walk.
+
+    Of the largest block in float32: the values in training, their gradients, Adam's two moments and the best values so
+    far; masks; where the model is in half precision, the rounded values and the block's other weights, too. For every
+    token the dense model's stream, and for those of a micro-batch what the gradient needs of the block's insides.
+    """
+    element = prunable.layers[0].stored.element_size()
+    hidden = prunable.layers[0].weight.shape[1]
+    weights = max(sum(p.numel() for p in block.parameters()) for block in prunable.blocks)
+    copies = 5 if element == 4 else 7
+    insides = [
+        sum(
+            sum(x.weight.shape)
+            for x in prunable.layers
+            if x.block == block and not isinstance(x, ExpertLayer)
+        )
+        for block in range(len(prunable.blocks))
+    ]
+    routes = getattr(prunable.decoder.config, "num_experts_per_tok", 1)
+    experts = max(
+        (sum(x.weight.shape) * 2 * routes for x in prunable.layers if isinstance(x, ExpertLayer)), default=0
+    )
+    per_token = 2 * (max(insides) + experts + 8 * hidden) * 4  # as much again for the gradients
+    return weights * (4 * copies + 1) + tokens * 3 * hidden * element + together * per_token
+
+
 def refuse_if_too_large(
-    prunable: PrunableModel, samples: int, length: int, micro_batch: int, schedule: str, gram: bool = False
+    prunable: PrunableModel,
+    samples: int,
+    length: int,
+    micro_batch: int,
+    schedule: str,
+    gram: bool = False,
+    recovery: bool = False,
 ) -> None:
     """Raise `Refused`, with the figures and what would fit, where a walk needs more memory than there is."""
     device = prunable.layers[0].stored.device
     free = free_bytes(device)
-    needed = walk_bytes(prunable, samples, length, micro_batch, schedule, gram)
+    needed = walk_bytes(prunable, samples, length, micro_batch, schedule, gram, recovery)
     if needed <= free:
         return
     advice = "lower {length}"
     fitting = [s for s in (samples // 2**i for i in range(1, 12)) if s]
     for fewer in fitting:
-        if walk_bytes(prunable, fewer, length, min(micro_batch, fewer), schedule, gram) <= free:
+        if walk_bytes(prunable, fewer, length, min(micro_batch, fewer), schedule, gram, recovery) <= free:
             advice = f"{{samples}} {fewer} would fit"
             break
-    in_blocks = walk_bytes(prunable, samples, length, micro_batch, "block", gram)
+    in_blocks = walk_bytes(prunable, samples, length, micro_batch, "block", gram, recovery)
     if schedule == "layer" and in_blocks <= free:
         advice = f"{{schedule}} block needs {gigabytes(in_blocks)}, or {advice}"
     raise Refused(

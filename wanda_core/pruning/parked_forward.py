@@ -9,7 +9,8 @@ known, so every architecture's masks, positions and shared keys simply work. The
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,7 +21,10 @@ from torch.nn import functional
 from wanda_core.errors import Refused, check_stop
 from wanda_core.method.input_statistics import InputStatistics
 from wanda_core.models.experts import forward as experts_forward
+from wanda_core.models.norms import Norm
 from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel, ReplacedForward
+from wanda_core.pruning.dense_stream import DenseStream
+from wanda_core.pruning.recovery import COST, BlockCall, BlockRecovery
 from wanda_core.pruning.shared_inputs import OTHER_WAY, SharedInputs
 from wanda_core.pruning.stage_clock import StageClock
 
@@ -30,6 +34,20 @@ Decide = Callable[[Layer, InputStatistics], Tensor]
 
 OnProgress = Callable[[float, str], None]
 """Called with the share of the work that is done, 0 to 1, and the name of the layer just reached."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a forward is parked: before these layers, which are to be decided, or at the entry of a block whose layers
+    are, and which is to be recovered."""
+
+    layers: tuple[Layer, ...] = ()
+    block: int | None = None
+    call: BlockCall | None = field(default=None, compare=False)
+    """How this forward calls the block."""
+
+
+Weights = dict[Layer | Norm, Tensor]
 
 
 class ParkedForward:
@@ -42,6 +60,8 @@ class ParkedForward:
         micro_batch: windows in one forward.
         schedule: `layer`, `block` or `dense`.
         gram: gather Gram matrices, too.
+        decided: all layers are, from the dense model's inputs: the walk only recovers.
+        recovery: trains each block once its layers are decided, and the walk goes on with what it gives.
         stop: when set, the walk ends with `Stopped` before the next layer call.
         clock: counts the stage `statistics`.
     """
@@ -55,6 +75,8 @@ class ParkedForward:
         micro_batch: int,
         schedule: str,
         gram: bool = False,
+        recovery: BlockRecovery | None = None,
+        decided: bool = False,
         on_progress: OnProgress | None = None,
         stop: threading.Event | None = None,
         clock: StageClock | None = None,
@@ -63,12 +85,18 @@ class ParkedForward:
         self.batches = tokens.split(micro_batch)
         self.decide = decide
         self.schedule = schedule
+        self._decided_before = decided
+        self.recovery = recovery
         self.on_progress = on_progress
         self.stop = stop
-        clock = clock or StageClock()
-        self.inputs = SharedInputs(prunable.layers, len(self.batches), tokens.shape[1], gram, clock)
-        self._gathering = schedule != "block"
-        self._passes = 0
+        self._clock = clock or StageClock()
+        self.inputs = SharedInputs(prunable.layers, len(self.batches), tokens.shape[1], gram, self._clock)
+        self._twice = schedule == "block" or recovery is not None
+        """Every block runs twice: for the decisions, and with what was decided."""
+        self._gathering = schedule == "dense" or not self._twice
+        self._aside = False
+        """What runs now is not the walk: our hooks let it pass."""
+        self._done = 0.0
 
     @torch.no_grad()
     def run(self) -> None:
@@ -90,18 +118,23 @@ class ParkedForward:
             else:
                 hooks += self._watch_layer(layer)
         hooks += [self._open_experts(module, layers) for module, layers in experts.items()]
-        if self.schedule == "block":
+        if self._twice:
             hooks += [
                 h for index, block in enumerate(self.prunable.blocks) for h in self._watch_block(index, block)
             ]
         try:
-            if self.schedule == "dense":
+            if self.schedule == "dense" and not self._decided_before:
                 for batch in self.batches:
                     self._forward(batch)
                 for layer in self.inputs.waiting:
                     check_stop(self.stop)
                     self._decided(layer)
-            else:
+            self._gathering = not self._twice
+            if self.recovery is not None:
+                stream = DenseStream(self.prunable, self.batches, self.stop)
+                with stream.running():
+                    self._run_parked(stream)
+            elif self.schedule != "dense":
                 self._run_parked()
         finally:
             for hook in hooks:
@@ -111,7 +144,7 @@ class ParkedForward:
     def _forward(self, batch: Tensor) -> None:
         self.prunable.decoder(input_ids=batch, use_cache=False)
 
-    def _run_parked(self) -> None:
+    def _run_parked(self, dense: DenseStream | None = None) -> None:
         """Resume every micro-batch in turn, decide where all of them wait, until all have come through."""
         forwards = [greenlet(self._forward) for _ in self.batches]
         try:
@@ -119,8 +152,13 @@ class ParkedForward:
             while not all(forward.dead for forward in forwards):
                 if any(place != places[0] for place in places):
                     raise Refused(OTHER_WAY)
-                # No comprehension: in a traceback its closure would keep this walk, and all it holds, alive.
-                weights = dict(zip(places[0], map(self._decided, places[0]), strict=True))
+                if dense is not None and places[0].block is not None:
+                    weights = self._recovered(places, dense)
+                else:
+                    # No comprehension: in a traceback its closure would keep this walk, and all it holds, alive.
+                    layers = places[0].layers
+                    weights = dict(zip(layers, map(self._decided, layers), strict=True))
+                del places
                 places = [forward.switch(weights) for forward in forwards]
                 del weights
         finally:
@@ -132,17 +170,42 @@ class ParkedForward:
         """Decide a layer whose statistics are complete."""
         return self.decide(layer, self.inputs.take(layer))
 
+    def _recovered(self, places: Sequence[Place], dense: DenseStream) -> Weights:
+        """Recover the block that all micro-batches are about to enter. Nothing parks meanwhile but the dense stream."""
+        index, calls = places[0].block, [place.call for place in places if place.call is not None]
+        assert index is not None
+        assert self.recovery is not None
+        work = COST * len(self.batches) * len([x for x in self.prunable.layers if x.block == index])
+        self._aside = True
+        with self._clock.stage("recovery", self.batches[0].device):
+            targets = list(dense.next_block())
+            begun = self._done
+
+            def tell(share: float) -> None:
+                self._went_on(begun + share * work - self._done, f"recovery of block {index}")
+
+            weights = self.recovery(index, calls, targets, tell)
+            tell(1)
+        self._aside = False
+        return weights
+
     def _watch_layer(self, layer: Layer) -> list[Any]:
         parks = self.schedule == "layer"
 
         def before(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            if self._aside:
+                return
             self._arrive(layer, args[0] if args else kwargs["input"])
-            if parks:
-                layer.point_at(_park((layer,))[layer])
+            if parks and self._gathering:
+                layer.point_at(self._park((layer,))[layer])
+
+        def after(*_: Any) -> None:
+            if self._gathering:
+                layer.restore()
 
         hooks = [layer.module.register_forward_pre_hook(before, with_kwargs=True)]
         if parks:
-            hooks.append(layer.module.register_forward_hook(lambda *_: layer.restore()))
+            hooks.append(layer.module.register_forward_hook(after))
         return hooks
 
     def _open_experts(self, module: nn.Module, layers: list[ExpertLayer]) -> Any:
@@ -150,14 +213,15 @@ class ParkedForward:
 
         def project(projection: str, inputs: dict[int, Tensor]) -> dict[int, Tensor]:
             matrices = {layer.expert: layer for layer in layers if layer.projection == projection}
-            for expert, layer in matrices.items():
-                # An expert without a token counts as called, with no rows.
-                width = layer.stored.shape[1]
-                self._arrive(layer, inputs.get(expert, layer.stored.new_empty(0, width)))
+            if not self._aside:
+                for expert, layer in matrices.items():
+                    # An expert without a token counts as called, with no rows.
+                    width = layer.stored.shape[1]
+                    self._arrive(layer, inputs.get(expert, layer.stored.new_empty(0, width)))
             parameter = getattr(module, projection)
             weights = {expert: parameter[expert] for expert in inputs}
-            if self.schedule == "layer":
-                decided = _park(tuple(matrices.values()))
+            if self.schedule == "layer" and self._gathering and not self._aside:
+                decided = self._park(tuple(matrices.values()))
                 weights = {expert: decided[matrices[expert]] for expert in inputs}
             return {expert: functional.linear(rows, weights[expert]) for expert, rows in inputs.items()}
 
@@ -169,39 +233,59 @@ class ParkedForward:
     def _arrive(self, layer: Layer, inputs: Tensor) -> None:
         """A micro-batch has come to a layer: take up its input."""
         check_stop(self.stop)
-        self._passes += 1
         if self._gathering:
             self.inputs.add(layer, inputs)
+        self._went_on(1, layer.name)
+
+    def _went_on(self, work: float, where: str) -> None:
+        """So much more is done, in calls of a layer by a micro-batch."""
+        self._done += work
         if self.on_progress:
-            twice = 2 if self.schedule == "block" else 1
-            total = twice * len(self.batches) * len(self.prunable.layers)
-            self.on_progress(self._passes / total, layer.name)
+            passes = 2 if self._twice and not self._decided_before else 1
+            passes += COST if self.recovery is not None else 0
+            self.on_progress(self._done / (passes * len(self.batches) * len(self.prunable.layers)), where)
+
+    def _park(self, layers: tuple[Layer, ...]) -> Weights:
+        """Wait until these layers are decided; called from inside a forward's greenlet."""
+        weights = getcurrent().parent.switch(Place(layers))
+        self._gathering = self.schedule == "layer"  # others have gone on meanwhile
+        return weights
 
     def _watch_block(self, index: int, block: nn.Module) -> list[Any]:
         layers = tuple(layer for layer in self.prunable.layers if layer.block == index)
+        parts: tuple[Layer | Norm, ...] = (
+            *layers,
+            *(norm for norm in self.prunable.norms if norm.block == index),
+        )
 
         def before(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            if self._aside or (self.schedule == "dense" and self._gathering):
+                return
+            weights: Weights = {}
             tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
             versions = [tensor._version for tensor in tensors]
-            self._gathering = True
-            module.forward(*args, **kwargs)
-            self._gathering = False
+            if self.schedule != "dense":
+                self._gathering = True
+                module.forward(*args, **kwargs)
+                self._gathering = False
+            if self.schedule == "block":
+                waiting = set(self.inputs.waiting)
+                weights = self._park(tuple(layer for layer in layers if layer in waiting))
             if versions != [tensor._version for tensor in tensors]:
+                instead = "layer for {schedule}" if self.recovery is None else "none for {recovery}"
                 raise Refused(
-                    f"block {index} changes its own input, so it cannot run twice: choose layer for {{schedule}}"
+                    f"block {index} changes its own input, so it cannot run twice: choose {instead}"
                 )
-            waiting = set(self.inputs.waiting)
-            called = tuple(layer for layer in layers if layer in waiting)
-            for layer, weight in _park(called).items():
-                layer.point_at(weight)
+            if self.recovery is not None:
+                place = Place(block=index, call=BlockCall(block, args, kwargs))
+                weights = getcurrent().parent.switch(place)
+                self._gathering = False
+            for part, weight in weights.items():
+                part.point_at(weight)
 
         def after(*_: Any) -> None:
-            for layer in layers:
-                layer.restore()
+            if not self._aside:
+                for part in parts:
+                    part.restore()
 
         return [block.register_forward_pre_hook(before, with_kwargs=True), block.register_forward_hook(after)]
-
-
-def _park(layers: tuple[Layer, ...]) -> dict[Layer, Tensor]:
-    """Wait until these layers are decided; called from inside a forward's greenlet."""
-    return getcurrent().parent.switch(layers)

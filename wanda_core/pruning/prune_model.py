@@ -7,7 +7,7 @@ from time import perf_counter
 
 from torch import Tensor
 
-from wanda_core.errors import check_stop
+from wanda_core.errors import Refused, check_stop
 from wanda_core.machine import refused_if_out_of_memory
 from wanda_core.method.allocations import ALLOCATIONS
 from wanda_core.method.input_statistics import SAMPLE_ROWS, SAMPLE_ROWS_PER_WINDOW
@@ -21,6 +21,7 @@ from wanda_core.pruning.decide_layer import LayerPruner
 from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statistics
 from wanda_core.pruning.memory_needed import refuse_if_too_large
 from wanda_core.pruning.parked_forward import OnProgress, ParkedForward
+from wanda_core.pruning.recovery import HELD_OUT, TOKENS, BlockRecovery
 from wanda_core.pruning.result import Pruning
 from wanda_core.pruning.stage_clock import StageClock
 from wanda_core.texts.windows import check_windows
@@ -76,9 +77,17 @@ def _prune(
         tokens = tokens[: -(-SAMPLE_ROWS // SAMPLE_ROWS_PER_WINDOW)]
     device = prunable.layers[0].stored.device
     samples, length = tokens.shape
+    recovers = recipe.recovery != "none"
+    if recovers:
+        # A step for every micro-batch, and some of them held out.
+        micro_batch = micro_batch or max(1, min(TOKENS // length, samples // HELD_OUT))
+        if samples <= micro_batch:
+            raise Refused("{recovery} blocks holds windows out of its training: give at least 2 {samples}")
     micro_batch = min(samples, micro_batch or default_micro_batch(length, device))
-    if gathered is None:
-        refuse_if_too_large(prunable, samples, length, micro_batch, recipe.schedule, method.needs_gram)
+    if gathered is None or recovers:
+        refuse_if_too_large(
+            prunable, samples, length, micro_batch, recipe.schedule, method.needs_gram, recovers
+        )
     tokens = tokens.to(device)
 
     start = perf_counter()
@@ -99,7 +108,11 @@ def _prune(
         sparsities = sparsities_of(prunable, recipe, norms)
     clock = StageClock()
     decision = LayerPruner(result, sparsities, clock)
-    if gathered is None:
+    recovery = BlockRecovery(prunable, result, stop) if recovers else None
+    if gathered is not None:
+        _decide_all(gathered, decision, _part(on_progress, 0, 0.1 if recovers else 1), stop)
+        on_progress = _part(on_progress, 0.1, 0.9)
+    if gathered is None or recovers:
         walk = ParkedForward(
             prunable,
             tokens,
@@ -107,14 +120,15 @@ def _prune(
             micro_batch=micro_batch,
             schedule=recipe.schedule,
             gram=method.needs_gram,
+            recovery=recovery,
+            decided=gathered is not None,
             on_progress=on_progress,
             stop=stop,
             clock=clock,
         )
         walk.run()
         result.uncalled, before = walk.inputs.uncalled, 0.0
-    else:
-        _decide_all(gathered, decision, on_progress, stop)
+    if gathered is not None:
         result.uncalled, before = gathered.uncalled, gathered.seconds
     stages = clock.seconds()
     result.seconds = {

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from wanda_core.method.packed_mask import PackedMask
 from wanda_core.method.recipe import Recipe
+from wanda_core.models.norms import Norm
 from wanda_core.models.prunable_layers import Layer, PrunableModel
 from wanda_core.pruning.updated_weights import ChangedValues
 
@@ -27,7 +29,8 @@ class LayerReport:
     weights: int
     pruned: int
     error: float
-    """Relative output error `||X (W - W')^T|| / ||X W^T||` on a sample of the layer's own inputs; 0 is no change."""
+    """Relative output error `||X (W - W')^T|| / ||X W^T||` on a sample of the layer's own inputs; 0 is no change. Of
+    the layer as decided, before a recovery."""
     seconds: float
     """Time to score, choose, correct and pack, without the forward."""
     note: str = ""
@@ -38,6 +41,22 @@ class LayerReport:
         return self.pruned / self.weights
 
 
+@dataclass(frozen=True)
+class BlockReport:
+    """What a recovery did to one block."""
+
+    block: int
+    before: float
+    """Error of the block's output on the windows held out, as decided: mean over tokens of the squared distance from
+    the dense model's, divided by that one's squared norm."""
+    after: float
+    """The same with the values that were kept; never above `before`."""
+    epochs: int
+    """Trained before it stopped."""
+    note: str = ""
+    """Why the block was left as decided; else empty."""
+
+
 @dataclass
 class Pruning:
     """Masks for every pruned layer of one model, and what is known about how they came about."""
@@ -45,15 +64,18 @@ class Pruning:
     recipe: Recipe
     masks: dict[str, PackedMask] = field(default_factory=dict)
     changed: ChangedValues = field(default_factory=ChangedValues)
-    """The kept weights' new values, of the layers whose weights the method changed."""
+    """The kept weights' new values, by layer name where the method or a recovery changed them; and a norm's, by its own
+    name, where a recovery did."""
     norms: dict[str, Tensor] = field(default_factory=dict)
     """L2 norms of every layer's input features (in_features,), float32, on the CPU: what its scores were made of."""
     reports: list[LayerReport] = field(default_factory=list)
+    recovered: list[BlockReport] = field(default_factory=list)
+    """What a recovery did to each block; empty without one."""
     uncalled: list[str] = field(default_factory=list)
     """Linear layers that the forward never called: left dense, not counted in the sparsity."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Time of the whole run (`total`) and of its parts: `statistics`, `decisions` (of which `selection`, `updates` and
-    `masks`, packed and brought over from a device) and `errors`."""
+    `masks`, packed and brought over from a device), `errors` and `recovery`."""
     conditions: dict[str, Any] = field(default_factory=dict)
     """What else the masks depend on: device, dtype, micro-batch, threads, versions."""
 
@@ -85,8 +107,14 @@ class Pruning:
             Stopped: `stop` was set while the weights were unpacked, seconds for a large model.
         """
         pruned = ((layer, self.weight(layer)) for layer in prunable.layers if layer.name in self.masks)
-        with prunable.computing_with(pruned, stop):
+        with prunable.computing_with(chain(pruned, self.recovered_norms(prunable)), stop):
             yield
+
+    def recovered_norms(self, prunable: PrunableModel) -> Iterator[tuple[Norm, Tensor]]:
+        """The norms that a recovery changed, each with its values (features,) on the model's device."""
+        for norm in prunable.norms:
+            if norm.name in self.changed:
+                yield norm, self.changed.get(norm.name).to(norm.stored.device)
 
 
 def pruned_weight(layer: Layer, mask: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -127,6 +128,30 @@ def test_compare_writes_rows(
     assert (tmp_path / "r.csv").read_text().count("\n") == 8
 
 
+def test_compare_recovers_and_says_so_in_the_rows(compare_into: list[str], tmp_path: Path) -> None:
+    assert main([*compare_into, "--methods", "magnitude"]) == 0
+    recover = ["--methods", "magnitude", "--recover", "blocks", "--resume"]
+    assert main([*compare_into, *recover]) == 0
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [(row["method"], row["recovery"]) for row in rows] == [
+        ("dense", "none"),
+        ("magnitude", "blocks"),
+        ("magnitude", "none"),
+    ]
+    assert (
+        rows[1]["kl_to_dense"] < rows[2]["kl_to_dense"]
+    )  # closer to the dense model, whatever that is worth
+
+
+def test_prune_recovers(prune_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*prune_into, "--pattern", "2:4", "--recover", "blocks"]) == 0
+    before, after = re.search(r"held out: (\S+) as decided, (\S+) recovered", capfd.readouterr().out).groups()
+    assert float(after) < float(before)
+    written = json.loads((tmp_path / "out" / "recipe.json").read_text())
+    assert written["recipe"]["recovery"] == "blocks"
+    assert [block["block"] for block in written["recovered"]] == [0, 1, 2]
+
+
 def test_resume_measures_only_what_is_new_and_keeps_the_rest(
     compare_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +195,8 @@ def test_a_failing_point_is_told_after_the_others(
         (["--method", "best"], "no method `best`"),
         (["--schedule", "never"], "--schedule must be one of"),
         (["--allocation", "fair"], "allocation"),
+        (["--recover", "all"], "--recover must be one of none, blocks"),
+        (["--recover", "blocks", "--samples", "1"], "--recover blocks holds windows out of its training"),
         (["--samples", "0"], "--samples must be"),
         (["--samples", "-1"], "--samples must be"),
         (["--length", "1"], "--length must be"),

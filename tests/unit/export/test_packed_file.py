@@ -67,7 +67,14 @@ def _named(model: LanguageModel, name: str) -> Layer:
     return next(layer for layer in model.prunable.layers if layer.name == name)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(pattern="2:4"), Recipe(sparsity=0.6)], ids=["2:4", "60%"])
+RECIPES = {
+    "2:4": Recipe(pattern="2:4"),
+    "60%": Recipe(sparsity=0.6),
+    "recovered": Recipe(sparsity=0.6, recovery="blocks"),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_packed_comes_back_to_the_bit(
     licensed_model: LanguageModel, tokens: Tensor, tmp_path: Path, recipe: Recipe
 ) -> None:

@@ -38,6 +38,17 @@ def test_values_past_the_cap_are_the_same_from_disk(dtype: torch.dtype) -> None:
         assert torch.equal(held.get(name), values)
 
 
+def test_later_values_take_the_place_of_earlier_ones() -> None:
+    held = ChangedValues(cap=400)
+    for _ in range(3):
+        values = {name: torch.randn(60) for name in ("memory", "disk", "another")}
+        for name, each in values.items():
+            held.put(name, each)
+        assert (held.memory_bytes, held.disk_bytes) == (240, 480)
+        for name, each in values.items():
+            assert torch.equal(held.get(name), each)
+
+
 @pytest.mark.parametrize("method", ["sparsegpt", "wanda+admm"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_changed_weights_are_what_the_model_computes_with(

@@ -50,6 +50,14 @@ def test_changed_values_are_packed(llama: PrunableModel, tokens: Tensor) -> None
         torch.testing.assert_close(llama.decoder(tokens[:1, :3]).last_hidden_state, expected)
 
 
+def test_recovered_norms_are_computed_with(llama: PrunableModel, tokens: Tensor) -> None:
+    pruning = prune(llama, tokens, Recipe(pattern="2:4", recovery="blocks"))
+    with pruning.applied(llama):
+        expected = llama.decoder(tokens[:1, :3]).last_hidden_state
+    with packed(llama, pruning):
+        torch.testing.assert_close(llama.decoder(tokens[:1, :3]).last_hidden_state, expected)
+
+
 def test_what_no_kernel_takes_stays_masked_dense(llama: PrunableModel, tokens: Tensor, monkeypatch) -> None:
     monkeypatch.setattr("wanda_core.speed.kernels.lanes.fast", lambda: False)
     pruning = prune(llama, tokens, Recipe(sparsity=0.5))
