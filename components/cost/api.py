@@ -33,6 +33,7 @@ def serve(page: Page) -> None:
         schedule: str = "layer",
         group: str = "own",
         allocation: str = "uniform",
+        beta: float = 0.01,
         dtype: str = "auto",
         revision: str = "",
         int8: bool = False,
@@ -57,7 +58,8 @@ def serve(page: Page) -> None:
             seeds: of the calibration windows, such as 0 or 0, 1, 2.
             schedule: layer, block or dense: which model the activations come from.
             group: own, output, layer or input: which weights compete.
-            allocation: uniform or owl.
+            allocation: uniform, owl or linear.
+            beta: of linear, by how much each block is pruned more than the one before.
             dtype: auto, float32, bfloat16 or float16.
             revision: branch, tag or commit of a Hub model.
             int8: measure the dense model in int8, too.
@@ -86,6 +88,7 @@ def serve(page: Page) -> None:
                 schedule=schedule,
                 group=group,
                 allocation=allocation,
+                beta=beta,
                 dtype=dtype,
                 revision=revision,
             )

@@ -15,6 +15,7 @@ from components.jobs.run_button import RunButton
 from components.limits import LIMITS
 from components.page.form import Form
 from components.page.link_settings import hub_id, matching, number_list, one_of, some_of, truth, whole
+from components.recipe import allocation_controls
 from components.recipe.amounts import CHIPS
 from components.uploads import KINDS
 from components.workspace.defaults import DEFAULTS, default_source, default_text, source_labels
@@ -37,11 +38,6 @@ GROUPS = {
     "output": "an output row",
     "layer": "the whole layer",
     "input": "an input column",
-}
-ALLOCATIONS = {
-    "uniform": "the same in every layer",
-    "owl": "OWL: less where inputs have outliers",
-    "table": "by block, from the table",
 }
 
 
@@ -291,7 +287,6 @@ def _advanced(form: Form) -> None:
         for key, label, choices in (
             ("schedule", "Activations from", SCHEDULES),
             ("group", "Weights compete within", GROUPS),
-            ("allocation", "Sparsity of the layers", ALLOCATIONS),
         ):
             form.add(
                 key,
@@ -303,27 +298,6 @@ def _advanced(form: Form) -> None:
                 ),
                 one_of(tuple(choices)),
             )
-        ratios = form.add(
-            "ratios",
-            gr.Dataframe(
-                [[str(block), "50"] for block in range(4)],
-                headers=["block", "% pruned"],
-                type="array",
-                datatype="str",
-                interactive=True,
-                visible=False,
-                label="Ratios by block",
-                elem_id="ratios",
-            ),
-        )
-        form["allocation"].change(
-            lambda chosen: gr.update(visible=chosen == "table"),
-            form["allocation"],
-            ratios,
-            queue=False,
-            api_visibility="private",
-            show_progress="hidden",
-        )
         with gr.Row():
             form.add(
                 "dtype",
@@ -348,3 +322,4 @@ def _advanced(form: Form) -> None:
                 ),
                 matching(r"[\w./-]{1,100}"),
             )
+        allocation_controls.build(form)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from components.limits import LIMITS
 from components.recipe.amounts import Amount, parse_amounts
-from components.request_checks import broken, check_source, whole
+from components.request_checks import broken, check_source, finite, whole
 from components.uploads import Upload, read_upload
 from components.workspace.focus import Focus
+from components.workspace.model_facts import blocks_of
 from components.workspace.setup import TEXTS, Setup
 from wanda_core.errors import Refused
+from wanda_core.method.allocations import beta_range, most_beta
 from wanda_core.method.recipe import Recipe
 
 REVISION = re.compile(r"[\w./-]{1,100}")
@@ -46,6 +48,8 @@ def check_panel(values: Mapping[str, object], sources: Sequence[str]) -> Asked:
     points = len(methods) * len(amounts) * len(seeds)
     if points > LIMITS.points:
         raise Refused(f"these are {points} points, {LIMITS.points} are allowed here: choose fewer")
+    if values.get("allocation") == "linear":
+        check_beta(_beta(values), amounts, blocks_of(setup.source, setup.revision))
     recipes = tuple(recipe_of(method, amount, values, setup.seed) for amount in amounts for method in methods)
     return Asked(setup, recipes, seeds)
 
@@ -147,9 +151,35 @@ def named_focus(words: str, values: Mapping[str, object], sources: Sequence[str]
     return Focus(setup, recipe_of(method, Amount.parse(amount), values, setup.seed))
 
 
+def check_beta(beta: float, amounts: Sequence[Amount], blocks: int | None) -> None:
+    """Refuse a BETA out of the range that the amounts and the model's blocks leave; the engine does where these are not
+    known yet."""
+    tightest = tightest_amount(amounts)
+    if tightest is None or blocks is None:
+        return
+    if beta > most_beta(tightest, blocks) * (1 + 1e-9):
+        raise Refused(f"BETA must lie {beta_range(tightest, blocks)}: move its slider")
+
+
+def tightest_amount(amounts: Sequence[Amount]) -> float | None:
+    """Of the sparsities asked for, the one that leaves BETA the least room; N:M patterns have no allocation."""
+    free = [amount.sparsity for amount in amounts if amount.sparsity is not None]
+    return min(free, key=lambda sparsity: min(sparsity, 1 - sparsity), default=None)
+
+
+def _beta(values: Mapping[str, object]) -> float:
+    value = finite("BETA", values.get("beta"))
+    if value <= 0:
+        raise Refused("BETA must be a number above 0, such as 0.01")
+    return value
+
+
 def _allocation(values: Mapping[str, object], sparsity: float | None) -> str:
-    """`uniform`, `owl`, or the table of ratios by block."""
-    chosen = _one_of("{allocation}", values.get("allocation", "uniform"), ("uniform", "owl", "table"))
+    """As a recipe says it: a name, `linear:BETA`, or the table of ratios by block."""
+    choices = ("uniform", "owl", "linear", "table")
+    chosen = _one_of("{allocation}", values.get("allocation", "uniform"), choices)
+    if chosen == "linear":
+        return f"linear:{_beta(values)}"
     if chosen != "table":
         return chosen
     table = values.get("ratios")

@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "schedule": "layer",
     "group": "own",
     "allocation": "uniform",
+    "beta": 0.01,
     "dtype": "auto",
     "revision": "",
 }

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import psutil
 
-from components.workspace.defaults import POCKET, SMOLLM2
+from components.assets import ASSETS
+from components.workspace.defaults import POCKET, SMOLLM2, is_recorded
 from components.workspace.models import loaded
 
 SECONDS = 5
 """That the Hub has to answer in."""
 KNOWN = {POCKET: 1_400_000, SMOLLM2: 134_515_008}
 """Weights of the built-in models."""
+RECORDED_BLOCKS = 30
+"""Of SmolLM2-135M."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,21 @@ def facts_of(source: str, revision: str | None) -> ModelFacts:
         size = sum(file.stat().st_size for file in place.glob("*.safetensors"))
         return ModelFacts(size // 2, 0)  # bfloat16, the usual
     return _on_the_hub(source, revision)
+
+
+def blocks_of(source: str, revision: str | None) -> int | None:
+    """Decoder blocks of a model, where that is known without asking the Hub."""
+    model = loaded(source, revision)
+    if model is not None:
+        return len(model.prunable.blocks)
+    if is_recorded(source):
+        return RECORDED_BLOCKS
+    folder = ASSETS / "pocket" if source == POCKET else Path(source)
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("num_hidden_layers")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, int) and found > 0 else None
 
 
 @lru_cache(maxsize=256)

@@ -62,7 +62,7 @@ def prune_seconds(setup: Setup, recipe: Recipe, weights: int) -> float:
 
 def _prune(setup: Setup, recipe: Recipe, weights: int) -> float:
     method = METHODS[recipe.method]
-    passes = {"block": 2}.get(recipe.schedule, 1) + (recipe.allocation == "owl")
+    passes = {"block": 2}.get(recipe.schedule, 1) + recipe.named_allocation.needs_norms
     tokens = setup.samples * setup.length if method.needs_inputs else min(setup.samples, 4) * setup.length
     return FORWARD * weights * tokens * passes + DECIDE[_kind(recipe)] * weights
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from wanda_core.errors import Refused
-from wanda_core.method.allocations import ALLOCATIONS, parse_allocation
+from wanda_core.method.allocations import ALLOCATIONS, Allocation, Named, parse_allocation
 from wanda_core.method.methods import GROUPS, METHODS, method_named
 from wanda_core.method.pattern import Pattern
 
@@ -29,8 +29,9 @@ class Recipe:
     """Which weights compete: `output` (a row), `layer` or `input` (a column); the method's own where left out, and
     always with N:M."""
     allocation: str = "uniform"
-    """How sparsity is distributed over layers: `uniform`, `owl`, or NAME=RATIO,... with block numbers or layer names,
-    such as 0=0.3,model.layers.1.mlp.down_proj=0.6; a layer comes before its block, the rest gets the sparsity."""
+    """How sparsity is distributed over layers: `uniform`, `owl`, `linear:BETA` (each block is pruned by BETA more than
+    the one before), or NAME=RATIO,... with block numbers or layer names, such as
+    0=0.3,model.layers.1.mlp.down_proj=0.6; a layer comes before its block, the rest gets the sparsity."""
     schedule: str = "layer"
     """Which model the activations come from: pruned up to the `layer` or the `block` before, or `dense`."""
     recovery: str = "none"
@@ -56,7 +57,9 @@ class Recipe:
             )
         if not pattern.structured and self.group is None:
             object.__setattr__(self, "group", method.group)
-        parse_allocation(self.allocation)
+        allocation = parse_allocation(self.allocation)
+        if isinstance(allocation, Named):
+            object.__setattr__(self, "allocation", str(allocation))
         if pattern.structured and self.allocation != "uniform":
             raise Refused(
                 f"{{allocation}} does not apply to N:M patterns: {pattern} fixes every layer's sparsity"
@@ -75,10 +78,14 @@ class Recipe:
     @property
     def needs_inputs(self) -> bool:
         """Whether the result depends on the calibration windows."""
-        if self.recovery != "none":
-            return True
-        allocation = ALLOCATIONS.get(self.allocation)
-        return METHODS[self.method].needs_inputs or (allocation is not None and allocation.needs_norms)
+        trains = self.recovery != "none"
+        return trains or METHODS[self.method].needs_inputs or self.named_allocation.needs_norms
+
+    @property
+    def named_allocation(self) -> Allocation:
+        """That of the registry; explicit ratios need no more than `uniform`."""
+        chosen = parse_allocation(self.allocation)
+        return chosen.allocation if isinstance(chosen, Named) else ALLOCATIONS["uniform"]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,4 +1,4 @@
-"""How sparsity is distributed over layers: the same everywhere, by outliers (OWL), or as the recipe says."""
+"""How sparsity is distributed over layers: the same everywhere, by outliers (OWL), by depth, or as the recipe says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wanda_core.errors import Refused
 from wanda_core.lazy import target
-from wanda_core.method.allocations import ALLOCATIONS, parse_allocation
+from wanda_core.method.allocations import Named, beta_range, most_beta, parse_allocation
 from wanda_core.method.recipe import Recipe
 from wanda_core.models.prunable_layers import Layer, PrunableModel
 
@@ -31,19 +31,35 @@ def sparsities_of(
             allocation needs them.
 
     Raises:
-        Refused: the allocation names a block or layer that is not there.
+        Refused: the allocation names a block or layer that is not there, or its number does not fit the model.
     """
     assert recipe.sparsity is not None  # a recipe fills it in
-    if ratios := parse_allocation(recipe.allocation):
-        return explicit(prunable, ratios, recipe.sparsity)
-    return target(ALLOCATIONS[recipe.allocation].function)(prunable, recipe.sparsity, norms)
+    chosen = parse_allocation(recipe.allocation)
+    if isinstance(chosen, Named):
+        return target(chosen.allocation.function)(prunable, recipe.sparsity, norms, chosen.number)
+    return explicit(prunable, chosen, recipe.sparsity)
 
 
-def uniform(
-    prunable: PrunableModel, sparsity: float, norms: Mapping[Layer, Tensor] | None = None
-) -> dict[Layer, float]:
+def uniform(prunable: PrunableModel, sparsity: float, *_: object) -> dict[Layer, float]:
     """The same sparsity everywhere."""
     return dict.fromkeys(prunable.layers, sparsity)
+
+
+def linear(prunable: PrunableModel, sparsity: float, _: object, beta: float) -> dict[Layer, float]:
+    """Later blocks are pruned more (ATP, arXiv 2502.14770): of L blocks block i, counted from 1, by
+    `S - beta (L - 1) / 2 + beta (i - 1)`.
+
+    Args:
+        sparsity: S, the mean over the blocks.
+
+    Raises:
+        Refused: `beta` would take a block's sparsity below 0 or above 1.
+    """
+    blocks = len(prunable.blocks)
+    if beta > most_beta(sparsity, blocks) * (1 + 1e-9):
+        raise Refused(f"{{allocation}} linear:{beta:g}: BETA must lie {beta_range(sparsity, blocks)}")
+    first = sparsity - beta * (blocks - 1) / 2
+    return {layer: min(1.0, max(0.0, first + beta * layer.block)) for layer in prunable.layers}
 
 
 def explicit(prunable: PrunableModel, ratios: Mapping[str, float], sparsity: float) -> dict[Layer, float]:
@@ -68,7 +84,7 @@ def shortfall(prunable: PrunableModel, recipe: Recipe) -> str:
     """What an explicit allocation does beside what was asked for, in one sentence: blocks without a ratio of their own,
     and a mean that misses the target. Empty where there is nothing to say."""
     ratios = parse_allocation(recipe.allocation)
-    if not ratios:
+    if isinstance(ratios, Named):
         return ""
     assert recipe.sparsity is not None  # a recipe fills it in
     chosen = explicit(prunable, ratios, recipe.sparsity)
@@ -85,7 +101,9 @@ def shortfall(prunable: PrunableModel, recipe: Recipe) -> str:
     return "; ".join(said)
 
 
-def owl(prunable: PrunableModel, sparsity: float, norms: Mapping[Layer, Tensor]) -> dict[Layer, float]:
+def owl(
+    prunable: PrunableModel, sparsity: float, norms: Mapping[Layer, Tensor], *_: object
+) -> dict[Layer, float]:
     """Outlier-weighed sparsities (Yin et al., arXiv 2310.05175): a block with more outliers keeps more.
 
     Args:

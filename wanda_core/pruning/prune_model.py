@@ -9,7 +9,6 @@ from torch import Tensor
 
 from wanda_core.errors import Refused, check_stop
 from wanda_core.machine import refused_if_out_of_memory
-from wanda_core.method.allocations import ALLOCATIONS
 from wanda_core.method.input_statistics import SAMPLE_ROWS, SAMPLE_ROWS_PER_WINDOW
 from wanda_core.method.masks import check_divides
 from wanda_core.method.methods import METHODS
@@ -70,9 +69,8 @@ def _prune(
     on_progress: OnProgress | None,
     stop: threading.Event | None,
 ) -> Pruning:
-    method, allocation = METHODS[recipe.method], ALLOCATIONS.get(recipe.allocation)
-    by_norms = allocation is not None and allocation.needs_norms
-    sparsities = None if by_norms else sparsities_of(prunable, recipe)
+    method = METHODS[recipe.method]
+    sparsities = None if recipe.named_allocation.needs_norms else sparsities_of(prunable, recipe)
     if not recipe.needs_inputs:
         tokens = tokens[: -(-SAMPLE_ROWS // SAMPLE_ROWS_PER_WINDOW)]
     device = prunable.layers[0].stored.device

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.support.models import tiny
 from wanda_core import Recipe, Refused, find_prunable_layers
 from wanda_core.models.prunable_layers import PrunableModel
-from wanda_core.pruning.allocation import owl_densities, shortfall
+from wanda_core.pruning.allocation import owl_densities, shortfall, sparsities_of
 from wanda_core.pruning.prune_model import prune
 
 
@@ -99,7 +99,29 @@ def test_an_allocation_survives_json_and_hashing() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "even", "0", "0=", "0=a", "=0.5", "0=1.5", "0=-0.1", "0=nan", "0=0.1,", "0=0.5,0=0.5", None]
+    "text",
+    [
+        "",
+        "even",
+        "0",
+        "0=",
+        "0=a",
+        "=0.5",
+        "0=1.5",
+        "0=-0.1",
+        "0=nan",
+        "0=0.1,",
+        "0=0.5,0=0.5",
+        None,
+        "linear",
+        "linear:",
+        "linear:0",
+        "linear:-0.1",
+        "linear:nan",
+        "linear:inf",
+        "owl:1",
+        "linear:0.1:2",
+    ],
 )
 def test_bad_allocations_are_refused(text: str | None) -> None:
     with pytest.raises(Refused, match="allocation"):
@@ -118,7 +140,7 @@ def test_unknown_places_are_refused_before_anything_runs(
         prune(llama, tokens, Recipe(allocation=f"{name}=0.5"))
 
 
-@pytest.mark.parametrize("allocation", ["owl", "0=0.5"])
+@pytest.mark.parametrize("allocation", ["owl", "0=0.5", "linear:0.01"])
 def test_patterns_fix_the_allocation(allocation: str) -> None:
     with pytest.raises(Refused, match="does not apply to N:M"):
         Recipe(pattern="2:4", allocation=allocation)
@@ -146,3 +168,26 @@ def test_holes_and_a_missed_mean_are_said(llama: PrunableModel) -> None:
     )
     with pytest.raises(Refused, match="no block or prunable layer `3`"):
         said("3=0.5")
+
+
+def test_linear_gives_as_published(llama: PrunableModel, tokens: Tensor) -> None:
+    """`s_i = S - BETA (L - 1) / 2 + BETA (i - 1)` of L = 3 blocks: 0.4, 0.5 and 0.6 with BETA 0.1."""
+    reports = prune(llama, tokens, Recipe(sparsity=0.5, allocation="linear:0.1")).reports
+    for report in reports:
+        columns = next(layer.weight.shape[1] for layer in llama.layers if layer.name == report.name)
+        expected = int(columns * (0.4, 0.5, 0.6)[report.block] + 1e-9) / columns
+        assert report.sparsity == pytest.approx(expected), report.name
+
+
+@pytest.mark.parametrize(("sparsity", "most"), [(0.5, 0.5), (0.3, 0.3), (0.9, 0.1)])
+def test_beta_has_a_range(sparsity: float, most: float, llama: PrunableModel) -> None:
+    """`min(2 S, 2 (1 - S)) / (L - 1)`, of three blocks."""
+    ends = sparsities_of(llama, Recipe(sparsity=sparsity, allocation=f"linear:{most}"))
+    assert min(ends.values()) == pytest.approx(max(0.0, sparsity - most))
+    assert 0 <= min(ends.values()) <= max(ends.values()) <= 1
+    with pytest.raises(Refused, match=f"above 0 and up to {most:g} for 3 blocks at {sparsity:g}"):
+        sparsities_of(llama, Recipe(sparsity=sparsity, allocation=f"linear:{most + 0.001}"))
+
+
+def test_one_spelling_names_one_point() -> None:
+    assert Recipe(allocation="linear:0.0100") == Recipe(allocation=" linear:1e-2")

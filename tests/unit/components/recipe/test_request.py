@@ -49,6 +49,28 @@ def test_ratios_by_block() -> None:
     assert asked.recipes[0].allocation == "0=0.2,1=0.4"
 
 
+def test_beta_of_the_linear_allocation() -> None:
+    asked = check_panel(GOOD | {"allocation": "linear", "beta": 0.05}, SOURCES)
+    assert [(r.pattern, r.allocation) for r in asked.recipes[::2]] == [
+        ("unstructured", "linear:0.05"),
+        ("2:4", "uniform"),
+    ]
+
+
+def test_beta_keeps_to_the_range_of_the_tightest_amount() -> None:
+    """pocket has 6 blocks: at 90% BETA may be 2 * 0.1 / 5 at most."""
+    values = GOOD | {"amounts": ["50", "90", "2:4"], "allocation": "linear"}
+    check_panel(values | {"beta": 0.04}, SOURCES)
+    with pytest.raises(Refused, match=r"up to 0\.04 for 6 blocks at 0\.9 sparsity"):
+        check_panel(values | {"beta": 0.041}, SOURCES)
+
+
+@pytest.mark.parametrize("beta", [0, -0.1, None, "0.01", True, float("nan")])
+def test_a_beta_that_cannot_be(beta: Any) -> None:
+    with pytest.raises(Refused, match="BETA must be a number"):
+        check_panel(GOOD | {"allocation": "linear", "beta": beta}, SOURCES)
+
+
 HOSTILE: list[tuple[str, Any, str]] = [
     ("source", "../secret", "choose a model"),
     ("source", "pyproject.toml", "choose a model"),
