@@ -58,7 +58,7 @@ def serve(page: Page) -> None:
             seeds: of the calibration windows, such as 0 or 0, 1, 2.
             schedule: layer, block or dense: which model the activations come from.
             group: own, output, layer or input: which weights compete.
-            allocation: uniform, owl or linear.
+            allocation: uniform, owl, linear or sensitivity.
             beta: of linear, by how much each block is pruned more than the one before.
             dtype: auto, float32, bfloat16 or float16.
             revision: branch, tag or commit of a Hub model.

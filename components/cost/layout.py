@@ -101,6 +101,7 @@ class Cost(View):
         self.file_status = gr.HTML("", elem_id="file-status")
         self._also()
         self.sensitivity = sections.Sensitivity(self.form)
+        self.blocks = sections.Blocks()
         self.claims = sections.Claims()
         self.more = sections.More()
 
@@ -195,7 +196,7 @@ class Cost(View):
         self._budget(page, budget)
         self._changed(page)
         self._files(page, source, budget, by)
-        for section in (self.sensitivity, self.claims, self.more):
+        for section in (self.sensitivity, self.blocks, self.claims, self.more):
             section.connect(page, self.form)
         api.serve(page)
 

@@ -1,5 +1,5 @@
-"""What lies below the points of Cost: calibration sensitivity, the paper's claims, and recorded sweeps. Each has a
-protocol of its own, and is never mixed with the rows above."""
+"""What lies below the points of Cost: calibration sensitivity, the scan of the blocks, the paper's claims, and recorded
+sweeps. Each has a protocol of its own, and is never mixed with the rows above."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from components.cost import figures, report
+from components.cost import block_scan, figures, report
 from components.cost.job import TEXT_NAMES
 from components.cost.kept import recorded_sweep
 from components.cost.outcome import Outcome
@@ -121,6 +121,55 @@ class Sensitivity:
             else gr.update(visible=False)
         )
         return [chart, report.sensitivity(outcome)]
+
+
+class Blocks:
+    """The point in focus with each block pruned alone, and the allocation that comes of it."""
+
+    def __init__(self) -> None:
+        with gr.Accordion("Which blocks bear pruning?", open=False, elem_id="blocks-fold"):
+            gr.HTML(
+                "<p class='hint'>Prunes each block of the point in focus alone and measures the perplexity: where it "
+                "rises most, less should be pruned. The sparsity that this gives every block is drawn above the bars, "
+                "beside linear's where the panel asks for that: move its BETA.</p>"
+            )
+            self.button = run_button.lay_out(
+                "blocks", "Scan the blocks", "Ready.", run_id="scan-blocks", status_id="blocks-status"
+            )
+            self.found = gr.State(None)
+            self.chart = gr.Plot(visible=False, show_label=False, container=False, elem_id="blocks-chart")
+            self.report = gr.HTML("", elem_id="blocks-report")
+
+    def connect(self, page: Page, form: Form) -> None:
+        page.titles["blocks"] = "The scan of the blocks"
+
+        def shown(found: block_scan.Scanned, values: Any) -> list[Any]:
+            beta = block_scan.beta_of(values.get("allocation"), values.get("beta"))
+            chart = gr.update(value=block_scan.chart(found, beta), visible=True)
+            return [found, chart, block_scan.report(found)]
+
+        page.on_run(
+            self.button,
+            form=form,
+            outputs=[self.found, self.chart, self.report],
+            make_job=lambda values: block_scan.check_scan(values, page.sources),
+            update=shown,
+        )
+
+        def moved(found: block_scan.Scanned | None, allocation: object, beta: object) -> Any:
+            if found is None:
+                return gr.skip()
+            return block_scan.chart(found, block_scan.beta_of(allocation, beta))
+
+        asked = [page.panel[name] for name in ("allocation", "beta")]
+        gr.on(
+            [each.change for each in asked],
+            moved,
+            [self.found, *asked],
+            self.chart,
+            trigger_mode="always_last",
+            **QUIET,
+        )
 
 
 class Claims:

@@ -18,6 +18,7 @@ ALLOCATIONS = {
     "uniform": "the same in every layer",
     "owl": "OWL: less where inputs have outliers",
     "linear": "linear: later blocks more",
+    "sensitivity": "sensitivity: by a scan of the blocks",
     "table": "by block, from the table",
 }
 MOST_BETA = 0.1

@@ -176,7 +176,7 @@ def _beta(values: Mapping[str, object]) -> float:
 
 def _allocation(values: Mapping[str, object], sparsity: float | None) -> str:
     """As a recipe says it: a name, `linear:BETA`, or the table of ratios by block."""
-    choices = ("uniform", "owl", "linear", "table")
+    choices = ("uniform", "owl", "linear", "sensitivity", "table")
     chosen = _one_of("{allocation}", values.get("allocation", "uniform"), choices)
     if chosen == "linear":
         return f"linear:{_beta(values)}"

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from components.workspace.model_facts import blocks_of
 from components.workspace.setup import Setup
 from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import Recipe
@@ -15,6 +16,11 @@ FORWARD = 2.1e-11
 took 18 s)."""
 DECIDE = {"none": 1.5e-8, "sparsegpt": 2.0e-7, "admm": 5.5e-7, "score+admm": 3.7e-7}
 """Seconds for each weight to choose and to update, by kind of work, measured on the same machine."""
+
+USUAL_BLOCKS = 30
+"""Of a model whose blocks are not known yet."""
+SCAN_WINDOWS = 4
+"""Windows that a scan evaluates, see `wanda_core.pruning.block_scan`; not imported from there: it waits for torch."""
 
 
 class Pace:
@@ -64,7 +70,13 @@ def _prune(setup: Setup, recipe: Recipe, weights: int) -> float:
     method = METHODS[recipe.method]
     passes = {"block": 2}.get(recipe.schedule, 1) + recipe.named_allocation.needs_norms
     tokens = setup.samples * setup.length if method.needs_inputs else min(setup.samples, 4) * setup.length
-    return FORWARD * weights * tokens * passes + DECIDE[_kind(recipe)] * weights
+    decide = DECIDE[_kind(recipe)] * weights
+    if recipe.named_allocation.needs_scan:
+        # Its own pass and decisions, then (L + 3) / 2 times the blocks on a few windows.
+        blocks = blocks_of(setup.source, setup.revision) or USUAL_BLOCKS
+        scanned = min(setup.samples, SCAN_WINDOWS) * setup.length * (blocks + 3) / 2
+        return FORWARD * weights * (tokens * (passes + 1) + scanned) + 2 * decide
+    return FORWARD * weights * tokens * passes + decide
 
 
 def run_seconds(setup: Setup, recipes: Sequence[Recipe], weights: int, dense: bool) -> float:

@@ -119,6 +119,8 @@ def run(options: argparse.Namespace) -> None:
         rows.append(row)
         if pruning is not None and row["error"] is None:
             layers[point_name(row)] = pruning.reports
+            if pruning.scan is not None:
+                left.append(f"{point_name(row)}, {pruning.scan.told}")
             left.extend(f"{point_name(row)}, block {x.block}: {x.note}" for x in pruning.recovered if x.note)
         if options.json:
             # An earlier point stays in the file until it is measured anew, so that nothing is lost by stopping.

@@ -71,6 +71,8 @@ def run(options: argparse.Namespace) -> None:
     kind = "packed" if options.packed else "folder"
     save_pruned(model, pruning, tokens, experiment.drawn, options.out, kind=kind, stop=options.stop)
     _print_layers(pruning)
+    if pruning.scan is not None:
+        print(f"\n{pruning.scan.told}")
     print(f"\n{options.out}: sparsity {pruning.sparsity:.2%} in {pruning.seconds['total']:.1f} s")
     if options.push_to_hub is not None:
         print(push(options.out, options.push_to_hub))

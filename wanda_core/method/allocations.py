@@ -20,6 +20,8 @@ class Allocation:
     `module:name`."""
     needs_norms: bool = False
     """It looks at the dense model's input norms: one more forward."""
+    needs_scan: bool = False
+    """It looks at the loss with each block pruned alone, see `pruning.block_scan`."""
     number: str = ""
     """Name of the number that follows it after a colon, as in `linear:0.01`; none where empty."""
 
@@ -28,6 +30,7 @@ ALLOCATIONS: dict[str, Allocation] = {
     "uniform": Allocation("wanda_core.pruning.allocation:uniform"),
     "owl": Allocation("wanda_core.pruning.allocation:owl", needs_norms=True),
     "linear": Allocation("wanda_core.pruning.allocation:linear", number="BETA"),
+    "sensitivity": Allocation("wanda_core.pruning.allocation:sensitivity", needs_scan=True),
 }
 
 

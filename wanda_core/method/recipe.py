@@ -30,8 +30,9 @@ class Recipe:
     always with N:M."""
     allocation: str = "uniform"
     """How sparsity is distributed over layers: `uniform`, `owl`, `linear:BETA` (each block is pruned by BETA more than
-    the one before), or NAME=RATIO,... with block numbers or layer names, such as
-    0=0.3,model.layers.1.mlp.down_proj=0.6; a layer comes before its block, the rest gets the sparsity."""
+    the one before), `sensitivity` (by a scan: each block is pruned alone and the loss measured), or NAME=RATIO,... with
+    block numbers or layer names, such as 0=0.3,model.layers.1.mlp.down_proj=0.6; a layer comes before its block, the
+    rest gets the sparsity."""
     schedule: str = "layer"
     """Which model the activations come from: pruned up to the `layer` or the `block` before, or `dense`."""
     recovery: str = "none"
@@ -78,8 +79,9 @@ class Recipe:
     @property
     def needs_inputs(self) -> bool:
         """Whether the result depends on the calibration windows."""
-        trains = self.recovery != "none"
-        return trains or METHODS[self.method].needs_inputs or self.named_allocation.needs_norms
+        allocation = self.named_allocation
+        looks = METHODS[self.method].needs_inputs or allocation.needs_norms or allocation.needs_scan
+        return looks or self.recovery != "none"
 
     @property
     def named_allocation(self) -> Allocation:

@@ -91,6 +91,8 @@ class ExpertLayer(Layer):
 class PrunableModel:
     """A causal language model taken apart as far as pruning needs."""
 
+    network: PreTrainedModel
+    """The whole model, with its output head."""
     decoder: PreTrainedModel
     """The text decoder: called with `input_ids`, it runs every block and not the output head."""
     blocks: tuple[nn.Module, ...]
@@ -211,7 +213,7 @@ def find_prunable_layers(network: PreTrainedModel) -> PrunableModel:
     if not layers:
         raise Refused(f"no prunable linear layer in the blocks of {type(network).__name__}")
     _refuse_shared(network, layers)
-    return PrunableModel(decoder, tuple(blocks), layers, find_norms(network, tuple(blocks)))
+    return PrunableModel(network, decoder, tuple(blocks), layers, find_norms(network, tuple(blocks)))
 
 
 def _layers_of_block(index: int, block: nn.Module, prefix: str) -> list[Layer]:

@@ -15,6 +15,7 @@ from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import Recipe
 from wanda_core.models.prunable_layers import PrunableModel
 from wanda_core.pruning.allocation import sparsities_of
+from wanda_core.pruning.block_scan import scan_blocks
 from wanda_core.pruning.conditions import conditions, default_micro_batch
 from wanda_core.pruning.decide_layer import LayerPruner
 from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statistics
@@ -24,6 +25,9 @@ from wanda_core.pruning.recovery import HELD_OUT, TOKENS, BlockRecovery
 from wanda_core.pruning.result import Pruning
 from wanda_core.pruning.stage_clock import StageClock
 from wanda_core.texts.windows import check_windows
+
+SCAN_SHARE = 0.7
+"""Of the progress, where blocks are scanned first."""
 
 
 def prune(
@@ -70,7 +74,9 @@ def _prune(
     stop: threading.Event | None,
 ) -> Pruning:
     method = METHODS[recipe.method]
-    sparsities = None if recipe.named_allocation.needs_norms else sparsities_of(prunable, recipe)
+    allocation = recipe.named_allocation
+    looks = allocation.needs_norms or allocation.needs_scan
+    sparsities = None if looks else sparsities_of(prunable, recipe)
     if not recipe.needs_inputs:
         tokens = tokens[: -(-SAMPLE_ROWS // SAMPLE_ROWS_PER_WINDOW)]
     device = prunable.layers[0].stored.device
@@ -90,7 +96,20 @@ def _prune(
 
     start = perf_counter()
     result = Pruning(recipe, conditions=conditions(prunable, micro_batch))
-    if sparsities is None:
+    if allocation.needs_scan:
+        # Several forwards of a few windows for each block: most of the work.
+        result.scan = scan_blocks(
+            prunable,
+            tokens,
+            recipe,
+            micro_batch=micro_batch,
+            on_progress=_part(on_progress, 0, SCAN_SHARE),
+            stop=stop,
+        )
+        on_progress = _part(on_progress, SCAN_SHARE, 1 - SCAN_SHARE)
+        sparsities = sparsities_of(prunable, recipe, result.scan)
+        result.seconds["scan"] = perf_counter() - start
+    elif sparsities is None:
         dense = gathered
         if dense is None:
             # The walk for the norms is the first half of the work.
@@ -129,7 +148,7 @@ def _prune(
     if gathered is not None:
         result.uncalled, before = gathered.uncalled, gathered.seconds
     stages = clock.seconds()
-    result.seconds = {
+    result.seconds |= {
         "total": before + perf_counter() - start,
         "statistics": before + stages.pop("statistics", 0.0),
         "decisions": sum(report.seconds for report in result.reports),

@@ -57,6 +57,34 @@ class BlockReport:
     """Why the block was left as decided; else empty."""
 
 
+@dataclass(frozen=True)
+class BlockScan:
+    """Losses of the dense model, and of the model with one block pruned, on the first calibration windows; and what it
+    took. Not the evaluation text: the ratios made of it are no better for having seen that."""
+
+    dense: float
+    """Mean negative log-likelihood of a predicted token, in nats."""
+    pruned: tuple[float, ...]
+    """The same with that block alone pruned."""
+    windows: int
+    evaluations: int
+    """Times that a block computed, after the calibration."""
+    heads: int
+    """Times that the output head computed."""
+    calibrations: int = 1
+    """Passes of all calibration windows."""
+
+    @property
+    def told(self) -> str:
+        """What it took against pruning and evaluating block after block, in one line."""
+        blocks = len(self.pruned)
+        return (
+            f"scan of {blocks} blocks on {self.windows} windows: {self.evaluations:,} block evaluations "
+            f"(one block after the other: {self.windows * blocks * (blocks + 1):,}), {self.heads} heads, "
+            f"{self.calibrations} calibration pass ({blocks})"
+        )
+
+
 @dataclass
 class Pruning:
     """Masks for every pruned layer of one model, and what is known about how they came about."""
@@ -76,6 +104,8 @@ class Pruning:
     seconds: dict[str, float] = field(default_factory=dict)
     """Time of the whole run (`total`) and of its parts: `statistics`, `decisions` (of which `selection`, `updates` and
     `masks`, packed and brought over from a device), `errors` and `recovery`."""
+    scan: BlockScan | None = None
+    """What the ratios of the blocks were made of, under the allocation `sensitivity`."""
     conditions: dict[str, Any] = field(default_factory=dict)
     """What else the masks depend on: device, dtype, micro-batch, threads, versions."""
 
