@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from components.assets import ASSETS
 from components.display import chart_style
@@ -18,6 +19,8 @@ from components.learn import layout as learn
 from components.limits import LIMITS
 from components.page import header, links
 from components.page.compression import PageCompression
+from components.page.kept_files import KeptFiles
+from components.page.preview import Preview
 from components.page.request_limit import RequestLimit
 from components.page.theme import THEME
 from components.page.view import Page, View
@@ -101,6 +104,7 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
         focus=focus,
         tabs=tabs,
         kept_run=kept_run,
+        views=views,
         titles={view.key: view.title for view in views},
     )
     demo.load(_visitor, visitor, visitor, api_visibility="private", show_progress="hidden")
@@ -186,6 +190,16 @@ def _estimate(panel: Panel, demo: gr.Blocks, sources: Sequence[str]) -> None:
     )
 
 
+def middleware() -> list[Middleware]:
+    """What every request passes, outermost first; Gradio's own are around them."""
+    return [
+        RequestLimit.sized(LIMITS.request_bytes),
+        PageCompression.middleware(),
+        Preview.middleware(),
+        KeptFiles.middleware(),
+    ]
+
+
 def serve(demo: gr.Blocks, *, port: int | None, mcp: bool, warm: str) -> None:
     """Launch the page and wait.
 
@@ -204,7 +218,7 @@ def serve(demo: gr.Blocks, *, port: int | None, mcp: bool, warm: str) -> None:
         ssr_mode=False,
         max_file_size=LIMITS.request_bytes,
         state_session_capacity=LIMITS.sessions,
-        app_kwargs={"middleware": [RequestLimit.sized(LIMITS.request_bytes), PageCompression.middleware()]},
+        app_kwargs={"middleware": middleware()},
     )
     warm_up(warm)
     demo.block_thread()

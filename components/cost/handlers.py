@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -255,20 +255,30 @@ def open_saved(file: object, source: object, percent: object, quantity: object) 
     return [*values_of(outcome, source, percent, quantity, None), ready("This is what the file holds.")]
 
 
-def file_of(run: object, kind: str, percent: object = BUDGET) -> list[Any]:
-    """The file to download, and what is said where there is none.
-
-    Args:
-        kind: `csv`, `json` or `html`, the report.
-        percent: the budget that the report draws.
-    """
+def file_of(run: object, kind: str) -> list[Any]:
+    """The rows as a file to download, `csv` or `json`, and what is said where there is none."""
     try:
         outcome = shown(run)
         if outcome is None:
             raise Refused("there is nothing to download yet: press Run")
-        if kind == "html":
-            return [report_file(outcome, _budget_or_usual(percent)), ""]
         return [result_file(outcome, kind), ""]
+    except Refused as error:
+        return [gr.skip(), failed(error)]
+
+
+def report_of(run: object, percent: object, more: Callable[[Setup], Mapping[str, Any]]) -> list[Any]:
+    """The report as a file to download, and what is said where there is none.
+
+    Args:
+        percent: the budget that it draws.
+        more: what else was found on a model, as arguments of `report_html`.
+    """
+    try:
+        outcome = shown(run)
+        if outcome is None:
+            raise Refused("there is nothing to report yet: press Run")
+        found = more(outcome.asked.setup) if outcome.asked else {}
+        return [report_file(outcome, _budget_or_usual(percent), found), ""]
     except Refused as error:
         return [gr.skip(), failed(error)]
 

@@ -265,15 +265,21 @@ class Cost(View):
         )
 
     def _files(self, page: Page, source: Any, budget: Any, by: Any) -> None:
-        buttons = {"csv": self.as_csv, "json": self.as_json, "html": self.report}
-        for kind, button in buttons.items():
+        for kind, button in {"csv": self.as_csv, "json": self.as_json}.items():
             button.click(
-                _file_of(kind),
-                [self.run, budget],
-                [self.file, self.file_status],
-                concurrency_limit=4,
-                **QUIET,
+                _file_of(kind), self.run, [self.file, self.file_status], concurrency_limit=4, **QUIET
             ).success(None, None, None, js=sections.PRESS_FILE)
+
+        def report(run: object, percent: object, visitor: object, request: gr.Request) -> list[Any]:
+            return handlers.report_of(run, percent, lambda setup: page.reported(setup, visitor, request))
+
+        self.report.click(
+            report,
+            [self.run, budget, page.visitor],
+            [self.file, self.file_status],
+            concurrency_limit=4,
+            **QUIET,
+        ).success(None, None, None, js=sections.PRESS_FILE)
         self.saved.upload(
             handlers.open_saved,
             [self.saved, source, budget, by],
@@ -282,8 +288,8 @@ class Cost(View):
         )
 
 
-def _file_of(kind: str) -> Callable[[object, object], list[Any]]:
-    return lambda run, percent: handlers.file_of(run, kind, percent)
+def _file_of(kind: str) -> Callable[[object], list[Any]]:
+    return lambda run: handlers.file_of(run, kind)
 
 
 def _plot(value: Any, elem_id: str) -> gr.Plot:

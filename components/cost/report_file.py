@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,16 +12,18 @@ from components.cost.files import own_file, plain_name
 from components.cost.outcome import Outcome
 from wanda_core.atomic_write import write_whole
 from wanda_core.errors import Refused
+from wanda_core.method.methods import METHODS
 
 FILES = {"stories": "assets/pocket/{}.txt", "own": "your-text.txt", "file": "your-text.txt"}
 """Texts of the page that the command line knows as files."""
 
 
-def report_file(outcome: Outcome, percent: float) -> str:
+def report_file(outcome: Outcome, percent: float, more: Mapping[str, Any]) -> str:
     """Write it where the server may hand it out.
 
     Args:
         percent: the budget, above the dense model's perplexity.
+        more: further arguments of `report_html`: texts, speed, sizes.
 
     Raises:
         Refused: nothing is measured yet.
@@ -38,14 +42,18 @@ def report_file(outcome: Outcome, percent: float) -> str:
         layers=cast("Any", layers),
         command=command(outcome),
         budget=percent / 100,
+        **more,
     )
-    file = own_file(outcome, f"wanda-lab-{plain_name(outcome)}-{percent:g}.html")
+    # Named by its content: another visitor's has other texts.
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    file = own_file(outcome, f"wanda-lab-{plain_name(outcome)}-{digest}.html")
     write_whole(file, text)
     return str(file)
 
 
 def command(outcome: Outcome) -> str | None:
-    """The command line that measures the same; None for a saved file, whose texts are not known here."""
+    """The command line that measures the same; of several seeds, the first. None for a saved file, whose texts are not
+    known here."""
     asked = outcome.asked
     if asked is None:
         return None
@@ -53,10 +61,13 @@ def command(outcome: Outcome) -> str | None:
     recipes = [point.recipe for point in asked.points if point.recipe]
     free = [recipe for recipe in recipes if recipe.pattern == "unstructured"]
     patterns = dict.fromkeys(recipe.pattern for recipe in recipes if recipe.pattern != "unstructured")
+    groups = list({recipe.group for recipe in free if recipe.group != METHODS[recipe.method].group})
     said = {
         "--methods": ",".join(dict.fromkeys(recipe.method for recipe in recipes)),
         "--sparsities": ",".join(dict.fromkeys(f"{recipe.sparsity:g}" for recipe in free)),
         "--patterns": ",".join(patterns),
+        "--group": groups[0] if len(groups) == 1 else "",
+        "--allocation": next((recipe.allocation for recipe in free if recipe.allocation != "uniform"), ""),
         "--schedule": recipes[0].schedule if recipes else "",
         "--calibration": _text(setup.calibration, "calibration", setup.dataset_spec),
         "--evaluation": _text(setup.evaluation, "evaluation", setup.dataset_spec),
@@ -64,11 +75,13 @@ def command(outcome: Outcome) -> str | None:
         "--length": setup.length,
         "--windows": setup.windows,
         "--eval-length": setup.eval_length,
-        "--seed": setup.seed,
+        "--seed": recipes[0].seed if recipes else setup.seed,
         "--revision": setup.revision or "",
+        "--dtype": setup.dtype if setup.dtype != "auto" else "",
         "--report": "report.html",
     }
     words = [f"{name} {shlex.quote(str(value))}" for name, value in said.items() if value != ""]
+    words += ["--chat"] * setup.chat
     return f"wanda-lab compare {shlex.quote(setup.source)} {' '.join(words)}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -47,6 +48,13 @@ def import_engine() -> None:
             import_module(f"wanda_core.{module}")
 
 
+def give_way() -> None:
+    """Compute with what the page's own thread leaves: with all cores taken by its equals, that thread would wait for a
+    core longer than it then needs. Threads that this one starts, torch's among them, inherit it."""
+    if sys.platform == "linux":  # elsewhere a priority is of the whole process
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
 def carry_out(job: Job) -> Iterator[Event]:
     """Do a job: fetch what comes from elsewhere, which holds up nobody else, then compute alone on the machine.
 
@@ -87,6 +95,7 @@ def _events(work: Callable[[Put, threading.Event], None], seconds: float) -> Ite
     stop = threading.Event()
 
     def run() -> None:
+        give_way()
         try:
             import_engine()
             work(events.put, stop)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import gradio as gr
 
-LINE = "How much can be pruned out of this language model, and what does it cost?"
+from components.page.preview import LINE
+
 PAGES = {"lab": ("Lab", "./"), "learn": ("Learn", "learn"), "runs": ("Runs", "runs")}
-HEAD = f"""
-<meta name="description" content="{LINE}">
-<meta property="og:title" content="Wanda Lab">
-<meta property="og:description" content="{LINE}">
-<meta property="og:type" content="website">
-"""
+PLOTLY = next(Path(gr.__file__).parent.glob("templates/frontend/assets/PlotlyPlot-*.js"), None)
+HEAD = (
+    f"""<script>
+if (!/learn\\/?$/.test(location.pathname)) document.head.append(Object.assign(document.createElement("link"),
+  {{rel: "modulepreload", href: "assets/{PLOTLY.name}", fetchPriority: "low"}}));
+</script>"""
+    if PLOTLY
+    else ""
+)
+"""Plotly is half of the page's bytes and otherwise asked for last, once the first chart is laid out."""
 
 SCRIPT = """
 const space = SPACE;

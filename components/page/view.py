@@ -12,8 +12,9 @@ import gradio as gr
 from components.jobs import run_button
 from components.jobs.job import Job
 from components.jobs.queue import Worker
-from components.jobs.run_button import RunButton, Values
+from components.jobs.run_button import RunButton, Values, owner_of
 from components.page.form import Form
+from components.workspace.setup import Setup
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Page:
     tabs: gr.Tabs
     kept_run: gr.Textbox
     """Takes a finished run as `run_summary.as_json`: the browser keeps it."""
+    views: Sequence[View] = ()
     titles: dict[str, str] = field(default_factory=dict)
     """What each view is called, by its key."""
 
@@ -68,6 +70,16 @@ class Page:
             titles=self.titles,
         )
 
+    def reported(self, setup: Setup, visitor: object, request: gr.Request) -> dict[str, Any]:
+        """What a report may say besides the points: what the visitor's last job of each view found on that model."""
+        found: dict[str, Any] = {}
+        for view in self.views:
+            task = self.worker.last(owner_of(visitor, request), view.key)
+            own = getattr(task.job, "setup", None) if task and task.over and task.outcome else None
+            if task and own and own.model == setup.model:
+                found |= view.reported(task.outcome)
+        return found
+
 
 class View(ABC):
     """A tab of the page. `app.py` lists the views; each has a folder of its own."""
@@ -88,3 +100,7 @@ class View(ABC):
     @abstractmethod
     def connect(self, page: Page, tab: gr.Tab) -> None:
         """Wire it, once all views are laid out."""
+
+    def reported(self, outcome: Any) -> dict[str, Any]:
+        """What a report says of what the view's job found: arguments of `report_html`."""
+        return {}

@@ -29,6 +29,9 @@ PROMPT, PROMPT_ON_CUDA = 128, 2048
 """Tokens of the whole model's prompt, for the same reason; fewer where the model's context ends."""
 NEW = 24
 """Tokens that are decoded after it."""
+PARTS = {"prefill": "Reading a prompt", "decode": "Writing a token"}
+SIZES = {"dense": "Dense", "packed": "Packed 2:4", "bitmask": "Kept values and a bitmask"}
+"""Of `sizes_of`, files."""
 
 
 @dataclass
@@ -40,6 +43,26 @@ class Latency:
     """Of `timing.COLUMNS`."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Bytes: see `sizes_of`."""
+
+    def reported(self) -> dict[str, Any]:
+        """The whole model's times and sizes as `report_html` takes them."""
+        from wanda_core.experiments.report import ReportSpeed
+
+        whole = {(row["part"], row["kernel"]): row for row in self.rows if row["part"] != "layer"}
+        speed = [
+            ReportSpeed(
+                f"{PARTS[part]}, {kernel}",
+                whole[part, "dense"]["milliseconds"],
+                row["milliseconds"],
+                note=f"quartiles {row['low']:.3g} to {row['high']:.3g} ms",
+            )
+            for (part, kernel), row in whole.items()
+            if kernel != "dense" and row["error"] is None
+        ]
+        return {
+            "speed": speed,
+            "sizes": {SIZES[kind]: self.sizes[kind] for kind in SIZES if kind in self.sizes},
+        }
 
 
 @dataclass(frozen=True)

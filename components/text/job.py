@@ -86,6 +86,24 @@ class Texts:
     columns: list[dict[str, Any]] = field(default_factory=list)
     """The dense text, then each pruning's: its name, text and figures, see `column`."""
 
+    def reported(self) -> dict[str, Any]:
+        """The texts as `report_html` takes them."""
+        from wanda_core.experiments.report import ReportText
+
+        texts = [ReportText(each["name"], each["text"], _note(each)) for each in self.columns]
+        return {"texts": (self.protocol["prompt"], texts)}
+
+
+def _note(column: Mapping[str, Any]) -> str:
+    said = [f"{column['tokens']} tokens"]
+    if column["departs"] is not None:
+        said.append(f"departs from the dense text at token {column['departs'] + 1}")
+    if column["repetition"] is not None:
+        said.append(f"{column['repetition']:.0%} repeats")
+    if column["perplexity"] is not None:
+        said.append(f"perplexity {column['perplexity']:.3g} under the dense model")
+    return ", ".join(said)
+
 
 @dataclass(frozen=True)
 class Write(Job):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,11 @@ PROMPT = "Why is the sky blue? Explain it to a child."
 """That of the recorded texts."""
 STORY = "Long ago, in a dark forest, there lived a fox who"
 """For pocket, which knows nothing but stories."""
+PROMPT_FOR = f"""(source, prompt) => {{
+    const usual = [{json.dumps(PROMPT)}, {json.dumps(STORY)}];
+    return usual.includes(prompt) ? usual[Number(source === {json.dumps(POCKET)})] : prompt;
+}}"""
+"""The usual prompt of the model that is chosen; a visitor's own is left."""
 
 
 class Text(View):
@@ -115,6 +121,9 @@ class Text(View):
         )
         self.filled = gr.State(False)
 
+    def reported(self, outcome: Any) -> dict[str, Any]:
+        return outcome.reported()
+
     def connect(self, page: Page, tab: gr.Tab) -> None:
         page.on_run(
             self.button,
@@ -141,13 +150,9 @@ class Text(View):
 
         tab.select(fill, [self.filled, page.panel["source"], self.gallery], self.texts, **hidden)
 
-        def prompt_for(source: object, prompt: object) -> Any:
-            if prompt not in (PROMPT, STORY):
-                return gr.skip()
-            return STORY if source == POCKET else PROMPT
-
+        # In the browser: an answer of the server would come after the visitor has begun to type.
         page.panel["source"].change(
-            prompt_for, [page.panel["source"], self.form["prompt"]], self.form["prompt"], **hidden
+            None, [page.panel["source"], self.form["prompt"]], self.form["prompt"], js=PROMPT_FOR, queue=False
         )
 
         async def generate(

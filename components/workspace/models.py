@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from components.cache import Shelf, Store
-from components.jobs.runner import ZERO_GPU, import_engine
+from components.jobs.runner import ZERO_GPU, give_way, import_engine
 from components.limits import LIMITS
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def warm_up(source: str) -> None:
     computes, import alone."""
 
     def load() -> None:
+        give_way()
         import_engine()
         if not ZERO_GPU:
             shared_model(source)

@@ -51,6 +51,11 @@ class Setup:
         return self.length
 
     @property
+    def model(self) -> tuple[str, str | None, str]:
+        """Source, revision and dtype."""
+        return self.source, self.revision, self.dtype
+
+    @property
     def dataset_spec(self) -> str:
         """The data set as `read_text` takes it: `owner/name[@split][#column]`."""
         split, column = self.split and f"@{self.split}", self.column and f"#{self.column}"

@@ -86,6 +86,7 @@ def report_html(
     layers: Mapping[str, Sequence[LayerReport]] | None = None,
     texts: tuple[str, Sequence[ReportText]] | None = None,
     speed: Sequence[ReportSpeed] | None = None,
+    sizes: Mapping[str, int] | None = None,
     command: str | None = None,
     budget: float = 0.1,
 ) -> str:
@@ -97,6 +98,7 @@ def report_html(
         layers: reports of single layers, by the name of their point.
         texts: a prompt, and what was written after it.
         speed: measured times.
+        sizes: bytes of the model's weights in files, by what they are.
         command: the command line that repeats it.
         budget: 0.1: how far each method goes before perplexity is 10% above dense.
     """
@@ -110,7 +112,7 @@ def report_html(
         _section("Every point", _table(rows, dense)),
         _section("Output error of every layer", _layers(layers or {})),
         _section("Texts", _texts(*texts) if texts else ""),
-        _section("Sizes", _sizes(measured)),
+        _section("Sizes", _sizes(sizes or {})),
         _section("Speed", _speed(speed or ())),
         _section("Protocol", _protocol(protocol)),
         _section("Limits", f"<ul>{''.join(f'<li>{escape(limit)}</li>' for limit in LIMITS)}</ul>"),
@@ -345,19 +347,14 @@ def _texts(prompt: str, texts: Sequence[ReportText]) -> str:
     return f'<p class="text"><b>Prompt</b> {escape(prompt)}</p><div class="texts">{written}</div>'
 
 
-def _sizes(rows: Sequence[Row]) -> str:
-    kinds = {"bytes_file": "File", "bytes_packed": "Packed, without zeros", "bytes_deflated": "Compressed"}
-    shown = [row for row in rows if any(row.get(kind) is not None for kind in kinds)]
-    if not shown:
+def _sizes(sizes: Mapping[str, int]) -> str:
+    if not sizes:
         return ""
     body = "".join(
-        f'<tr><th scope="row">{escape(point_name(row))}</th>'
-        + "".join(f"<td>{gigabytes(row[kind]) if row.get(kind) is not None else ''}</td>" for kind in kinds)
-        + "</tr>"
-        for row in shown
+        f'<tr><th scope="row">{escape(what)}</th><td>{gigabytes(size)}</td></tr>'
+        for what, size in sizes.items()
     )
-    head = "".join(f'<th scope="col">{title}</th>' for title in ("Point", *kinds.values()))
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table><tbody>{body}</tbody></table></div>'
 
 
 def _speed(speed: Sequence[ReportSpeed]) -> str:

@@ -68,7 +68,7 @@ ROWS = [
     row("magnitude", 0.5, 0.4),
     row("wanda", 0.7, 0.8, 0.3),
     row("magnitude", 0.7, 0.81, 0.3),
-    row("wanda", 0.5, 0.3, pattern="2:4", bytes_file=2_000_000_000, bytes_packed=1_200_000_000),
+    row("wanda", 0.5, 0.3, pattern="2:4"),
     row("ria", 0.5, 0, perplexity=None, error="2:5 does not divide 32"),
 ]
 LAYERS = [LayerReport(f"{b}.{k}", b, k, 100, 50, 0.1 * (b + 1), 0.0) for b in range(3) for k in ("q", "down")]
@@ -76,6 +76,7 @@ FULL = {
     "layers": {"wanda 50%": LAYERS},
     "texts": ("A prompt", [ReportText("dense", "a text", "perplexity 3")]),
     "speed": [ReportSpeed("decode", 59.0, 40.0), ReportSpeed("prefill", 590.0, 700.0)],
+    "sizes": {"Dense": 2_000_000_000, "Packed 2:4": 1_200_000_000},
     "command": "wanda-lab compare pocket --report r.html",
 }
 
