@@ -52,7 +52,7 @@ def give_way() -> None:
     """Compute with what the page's own thread leaves: with all cores taken by its equals, that thread would wait for a
     core longer than it then needs. Threads that this one starts, torch's among them, inherit it."""
     if sys.platform == "linux":  # elsewhere a priority is of the whole process
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 def carry_out(job: Job) -> Iterator[Event]:
