@@ -34,6 +34,7 @@ def serve(page: Page) -> None:
         group: str = "own",
         allocation: str = "uniform",
         beta: float = 0.01,
+        recovery: str = "none",
         dtype: str = "auto",
         revision: str = "",
         int8: bool = False,
@@ -60,6 +61,7 @@ def serve(page: Page) -> None:
             group: own, output, layer or input: which weights compete.
             allocation: uniform, owl, linear or sensitivity.
             beta: of linear, by how much each block is pruned more than the one before.
+            recovery: none, or blocks: every point also with its kept weights trained block by block.
             dtype: auto, float32, bfloat16 or float16.
             revision: branch, tag or commit of a Hub model.
             int8: measure the dense model in int8, too.
@@ -89,6 +91,7 @@ def serve(page: Page) -> None:
                 group=group,
                 allocation=allocation,
                 beta=beta,
+                recovery=recovery,
                 dtype=dtype,
                 revision=revision,
             )

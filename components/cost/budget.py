@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from components.cost.outcome import Outcome, groups
+from components.display.names import contender
 from wanda_core.experiments.budget import Reach, reach
 
 
@@ -24,5 +25,5 @@ def limits(outcome: Outcome, percent: float) -> dict[str, Reach]:
             # What failed, or has no number, is over any budget.
             value = math.inf if group.perplexity is None else group.perplexity
             reached = row["sparsity"] if row["sparsity_reached"] is None else row["sparsity_reached"]
-            points.setdefault(row["method"], []).append((reached, value))
+            points.setdefault(contender(row), []).append((reached, value))
     return {method: reach(own, dense["perplexity"], percent / 100) for method, own in points.items()}

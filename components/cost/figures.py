@@ -14,7 +14,7 @@ from components.cost.outcome import Group, Outcome, Row, groups
 from components.cost.verdict import times_dense
 from components.display.chart_style import COLOURS, INK, drawn, new_figure
 from components.display.html import model_name
-from components.display.names import is_reference, point
+from components.display.names import contender, is_reference, point
 from components.display.number_format import number, times
 from components.display.perplexity_chart import Budget, Mark, perplexity_figure
 
@@ -58,7 +58,7 @@ def _mark(group: Group, dense: Row | None) -> Mark:
     row = group.first
     reached = row["sparsity"] if row["sparsity_reached"] is None else row["sparsity_reached"]
     return Mark(
-        row["method"],
+        contender(row),
         point(row),
         reached,
         row["pattern"],

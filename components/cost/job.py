@@ -37,7 +37,8 @@ class Measure(Job):
 
     @property
     def gpu_seconds(self) -> float:
-        return 30 + 15 * len(self.points)
+        recovered = sum(point.recipe is not None and point.recipe.recovery != "none" for point in self.points)
+        return 30 + 15 * len(self.points) + 30 * recovered
 
     @property
     def rows(self) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from components.display.names import amount, is_reference
+from components.display.names import amount, contender, is_reference
 from components.workspace.focus import Focus
 from components.workspace.setup import Setup
 from wanda_core.experiments.points import Point
@@ -127,15 +127,17 @@ class Group:
 
 def groups(rows: Sequence[Row]) -> list[Group]:
     """The prunings among the rows: by amount, in each the methods in the order of the first amount."""
-    columns = ("method", "sparsity", "pattern", "group", "allocation", "schedule", "samples", "calibration")
+    columns = (
+        "method", "sparsity", "pattern", "group", "allocation", "schedule", "recovery", "samples", "calibration",
+    )  # fmt: skip
     found: dict[tuple[Any, ...], list[int]] = {}
     for index, row in enumerate(rows):
         if not is_reference(row):
             # Its own key where nothing depends on the calibration.
             found.setdefault(tuple(str(row.get(column)) for column in columns), []).append(index)
     made = [Group(tuple(rows[index] for index in own), tuple(own)) for own in found.values()]
-    order = _order([group.first["method"] for group in made])
-    return sorted(made, key=lambda group: (_amount_order(group.first), order[group.first["method"]]))
+    order = _order([contender(group.first) for group in made])
+    return sorted(made, key=lambda group: (_amount_order(group.first), order[contender(group.first)]))
 
 
 def _order(methods: Sequence[str]) -> dict[str, int]:

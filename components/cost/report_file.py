@@ -69,6 +69,7 @@ def command(outcome: Outcome) -> str | None:
         "--group": groups[0] if len(groups) == 1 else "",
         "--allocation": next((recipe.allocation for recipe in free if recipe.allocation != "uniform"), ""),
         "--schedule": recipes[0].schedule if recipes else "",
+        "--recover": next((r.recovery for r in recipes if r.recovery != "none"), ""),
         "--calibration": _text(setup.calibration, "calibration", setup.dataset_spec),
         "--evaluation": _text(setup.evaluation, "evaluation", setup.dataset_spec),
         "--samples": setup.samples,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from components.cost.outcome import Group, Outcome, Row, groups
-from components.display.names import amount, name
+from components.display.names import amount, contender, name
 from components.display.number_format import number, times
 from wanda_core.errors import Refused
 from wanda_core.experiments.paired import Paired, compare_losses
@@ -80,12 +80,12 @@ def _cost(alike: Sequence[Group], dense: Row) -> str:
     ratio = (best.perplexity or 0) / dense["perplexity"]
     verb = "raises" if ratio >= 1 else "lowers"
     said = (
-        f"At {escape(amount(best.first))}, <b>{escape(name(best.first['method']))}</b> {verb} perplexity from "
+        f"At {escape(amount(best.first))}, <b>{escape(name(contender(best.first)))}</b> {verb} perplexity from "
         f"{number(dense['perplexity'])} to {number(best.perplexity)} ({times(ratio)} x)."
     )
     if others:
         each = ", ".join(
-            f"{escape(name(group.first['method']))} {times((group.perplexity or 0) / dense['perplexity'])} x"
+            f"{escape(name(contender(group.first)))} {times((group.perplexity or 0) / dense['perplexity'])} x"
             for group in others
         )
         said += f" {each[:1].upper()}{each[1:]}."
@@ -98,14 +98,14 @@ def _better(alike: Sequence[Group]) -> str:
     lower, alike_, untold = [], [], []
     for other in others:
         found = paired(best, other)
-        their = escape(name(other.first["method"]))
+        their = escape(name(contender(other.first)))
         if found is None:
             untold.append(their)
         elif found.certain and found.low is not None and found.high is not None:
             lower.append(f"{their}'s {_by(found.low, found.high)}")
         else:
             alike_.append(their)
-    own = escape(name(best.first["method"]))
+    own = escape(name(contender(best.first)))
     said = []
     if lower:
         said.append(f"{own}'s perplexity is lower than {_and(lower)}.")

@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from gradio.components.plot import PlotData
 
+from components.display.names import RECOVERED
+
 COLOURS = {
     "dense": "#7a7f87",
     "magnitude": "#d55e00",
@@ -138,7 +140,8 @@ def drawn(
 
 
 def colour_of(method: str) -> str:
-    return COLOURS.get(method, OTHER)
+    """Of a method, recovered or not."""
+    return COLOURS.get(method.removesuffix(RECOVERED), OTHER)
 
 
 def log_axis(low: float, high: float) -> dict[str, object]:

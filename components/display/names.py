@@ -33,9 +33,18 @@ def offered(methods: Iterable[str]) -> list[str]:
     return sorted(shown, key=lambda method: method != "wanda")
 
 
+RECOVERED = " recovered"
+
+
+def contender(row: dict) -> str:
+    """What has a curve of its own and is better or worse than others: a row's method, or `wanda recovered`."""
+    return row["method"] + (RECOVERED if row.get("recovery") not in (None, "none") else "")
+
+
 def name(method: str) -> str:
-    """Display name of a method."""
-    return NAMES.get(method, method[:1].upper() + method[1:])
+    """Display name of a method, or of a contender."""
+    plain = method.removesuffix(RECOVERED)
+    return NAMES.get(plain, plain[:1].upper() + plain[1:]) + method[len(plain) :]
 
 
 def is_reference(row: dict) -> bool:
@@ -44,10 +53,10 @@ def is_reference(row: dict) -> bool:
 
 
 def point(row: dict) -> str:
-    """A measured point: `Wanda 50%`, `Wanda 2:4`, `Dense`."""
+    """A measured point: `Wanda 50%`, `Wanda 2:4`, `Wanda 50% recovered`, `Dense`."""
     if is_reference(row):
         return name(row["method"])
-    return f"{name(row['method'])} {amount(row)}"
+    return f"{name(row['method'])} {amount(row)}{contender(row)[len(row['method']) :]}"
 
 
 def amount(row: dict) -> str:
@@ -69,6 +78,7 @@ CONTROLS = {
     "pattern": "How much to prune",
     "group": "Weights compete within",
     "allocation": "Sparsity of the layers",
+    "recovery": "Recovery",
     "samples": "Calibration windows",
     "windows": "Evaluation windows",
     "length": "Tokens per window",

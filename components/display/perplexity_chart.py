@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from components.display.chart_style import COLOURS, INK, colour_of, log_axis, new_figure
-from components.display.names import name
+from components.display.names import RECOVERED, name
 
 OFF_CHART = 1e6
 """Worse than guessing blindly: curves leave the chart there, so that the others can be told apart."""
@@ -25,6 +25,7 @@ class Mark:
     """One measured point."""
 
     method: str
+    """With ` recovered` behind it where its kept weights were trained."""
     label: str
     """`Wanda 50%`."""
     sparsity: float
@@ -88,6 +89,7 @@ def _curves(marks: Sequence[Mark], references: Mapping[str, float], budget: Budg
             line={"dash": dash, "color": COLOURS["dense"]},
             hovertemplate=f"{label}<br>perplexity %{{y:.4g}}<extra></extra>",
         )
+    _join_recovered(figure, marks)
     patterns = dict.fromkeys(mark.pattern for mark in marks if mark.pattern != "unstructured")
     symbols = dict(zip(patterns, cycle(SYMBOLS), strict=False))
     for method in dict.fromkeys(mark.method for mark in marks):
@@ -111,6 +113,7 @@ def _curves(marks: Sequence[Mark], references: Mapping[str, float], budget: Budg
                 name(method),
                 mode="lines+markers",
                 marker={"color": colour_of(method), "size": 9},
+                line={"dash": "dash" if method.endswith(RECOVERED) else "solid"},
             )
         fixed = [mark for mark in own if mark.pattern != "unstructured"]
         if fixed:
@@ -149,6 +152,25 @@ def _curves(marks: Sequence[Mark], references: Mapping[str, float], budget: Budg
             showlegend=False,
         )
     return figure
+
+
+def _join_recovered(figure: go.Figure, marks: Sequence[Mark]) -> None:
+    """A line from every point to the same one recovered."""
+    places = {(mark.method, mark.pattern, mark.sparsity): mark for mark in marks}
+    for mark in marks:
+        before = places.get((mark.method.removesuffix(RECOVERED), mark.pattern, mark.sparsity))
+        if before is None or before is mark:
+            continue
+        figure.add_scatter(
+            x=[100 * mark.sparsity] * 2,
+            y=[min(each.perplexity, 10 * OFF_CHART) for each in (before, mark)],
+            mode="lines",
+            line={"color": colour_of(mark.method), "width": 3},
+            opacity=0.5,
+            name="recovery",
+            showlegend=False,
+            hoverinfo="skip",
+        )
 
 
 def _dots(marks: Sequence[Mark], references: Mapping[str, float], budget: Budget | None) -> go.Figure:

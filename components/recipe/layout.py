@@ -39,6 +39,10 @@ GROUPS = {
     "layer": "the whole layer",
     "input": "an input column",
 }
+RECOVERIES = {
+    "none": "none",
+    "blocks": "block by block: kept weights trained, before and after shown",
+}
 
 
 @dataclass
@@ -287,6 +291,7 @@ def _advanced(form: Form) -> None:
         for key, label, choices in (
             ("schedule", "Activations from", SCHEDULES),
             ("group", "Weights compete within", GROUPS),
+            ("recovery", "Recovery", RECOVERIES),
         ):
             form.add(
                 key,

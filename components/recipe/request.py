@@ -15,7 +15,7 @@ from components.workspace.model_facts import blocks_of
 from components.workspace.setup import TEXTS, Setup
 from wanda_core.errors import Refused
 from wanda_core.method.allocations import beta_range, most_beta
-from wanda_core.method.recipe import Recipe
+from wanda_core.method.recipe import RECOVERIES, Recipe
 
 REVISION = re.compile(r"[\w./-]{1,100}")
 WORD = re.compile(r"[\w. -]{0,100}")
@@ -28,7 +28,8 @@ class Asked:
 
     setup: Setup
     recipes: tuple[Recipe, ...]
-    """Each method at each amount, amounts in the panel's order."""
+    """Each method at each amount, amounts in the panel's order; then all of them with the recovery, where there is
+    one."""
     seeds: tuple[int, ...]
     """Calibration windows are drawn once for each."""
 
@@ -45,12 +46,20 @@ def check_panel(values: Mapping[str, object], sources: Sequence[str]) -> Asked:
     setup, seeds = check_setup(values, sources)
     amounts = check_amounts(values.get("amounts"), values.get("other_amounts"))
     methods = _words(values.get("methods"), "choose at least one method")
-    points = len(methods) * len(amounts) * len(seeds)
+    recovery = _one_of("{recovery}", values.get("recovery", "none"), RECOVERIES)
+    # What a recovery gains shows beside the same points without it, which take a fraction of its time.
+    recoveries = dict.fromkeys(("none", recovery))
+    points = len(methods) * len(amounts) * len(seeds) * len(recoveries)
     if points > LIMITS.points:
         raise Refused(f"these are {points} points, {LIMITS.points} are allowed here: choose fewer")
     if values.get("allocation") == "linear":
         check_beta(_beta(values), amounts, blocks_of(setup.source, setup.revision))
-    recipes = tuple(recipe_of(method, amount, values, setup.seed) for amount in amounts for method in methods)
+    recipes = tuple(
+        recipe_of(method, amount, {**values, "recovery": each}, setup.seed)
+        for each in recoveries
+        for amount in amounts
+        for method in methods
+    )
     return Asked(setup, recipes, seeds)
 
 
@@ -136,6 +145,7 @@ def recipe_of(method: str, amount: Amount, values: Mapping[str, object], seed: i
         group=None if group == "own" or not free else _one_of("{group}", group, ("output", "layer", "input")),
         allocation=allocation,
         schedule=_one_of("{schedule}", values.get("schedule", "layer"), ("layer", "block", "dense")),
+        recovery=_one_of("{recovery}", values.get("recovery", "none"), RECOVERIES),
         seed=seed,
     )
 

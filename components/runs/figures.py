@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from components.display.chart_style import COLOURS, OTHER, styled
-from components.display.names import name
+from components.display.chart_style import colour_of, styled
+from components.display.names import contender, name
 from components.workspace.run_summary import Run
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
@@ -22,9 +22,13 @@ def runs_figure(runs: Sequence[Run]) -> go.Figure:
     for index, run in enumerate(runs):
         if not run.dense:
             continue
-        for method in dict.fromkeys(point.method for point in run.points if point.sparsity):
+        for method in dict.fromkeys(contender(point.as_row()) for point in run.points if point.sparsity):
             own = sorted(
-                (p for p in run.points if p.method == method and p.perplexity and p.sparsity is not None),
+                (
+                    p
+                    for p in run.points
+                    if contender(p.as_row()) == method and p.perplexity and p.sparsity is not None
+                ),
                 key=lambda point: point.sparsity or 0,
             )
             own = [point for point in own if (point.perplexity or 0) / run.dense <= HIGHEST]
@@ -37,9 +41,9 @@ def runs_figure(runs: Sequence[Run]) -> go.Figure:
                     y=[(point.perplexity or 0) / run.dense for point in points],
                     mode=mode,
                     name=f"{name(method)} · {run.name}"[:60],
-                    line={"color": COLOURS.get(method, OTHER), "dash": DASHES[index % len(DASHES)]},
+                    line={"color": colour_of(method), "dash": DASHES[index % len(DASHES)]},
                     marker={
-                        "color": COLOURS.get(method, OTHER),
+                        "color": colour_of(method),
                         "symbol": "circle" if mode != "markers" else "diamond-open",
                         "size": 9,
                     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from components.display.names import amount, is_reference, name
+from components.display.names import point as point_name
 from components.display.number_format import number, times
 from components.workspace.run_summary import Run
 
@@ -19,7 +19,7 @@ def runs_table(runs: Sequence[Run]) -> str:
     for run in runs:
         for point in run.points:
             row = point.as_row()
-            label = name(point.method) if is_reference(row) else f"{name(point.method)} {amount(row)}"
+            label = point_name(row)
             text = number(point.perplexity) if point.perplexity is not None else "–"
             if run.dense and point.perplexity and point.method != "dense":
                 text += f" <small>{times(point.perplexity / run.dense)} x dense</small>"

@@ -76,6 +76,7 @@ class TakeAway(View):
             own_text: str = "",
             samples: int = 4,
             length: int = 256,
+            recovery: str = "none",
         ) -> tuple[gr.FileData, dict[str, Any]]:
             """Prune a model and give it as a zip file, read back and compared to the bit.
 
@@ -88,6 +89,7 @@ class TakeAway(View):
                 own_text: the text for own.
                 samples: calibration windows.
                 length: tokens of a window.
+                recovery: none, or blocks: kept weights trained block by block, zeros kept.
 
             Returns:
                 The file, and what it holds: names and bytes.
@@ -95,7 +97,12 @@ class TakeAway(View):
 
             def make() -> Export:
                 values = api.panel_values(
-                    source, calibration=calibration, own_text=own_text, samples=samples, length=length
+                    source,
+                    calibration=calibration,
+                    own_text=own_text,
+                    samples=samples,
+                    length=length,
+                    recovery=recovery,
                 )
                 return job({"focus": named_focus(f"{method}-{amount}", values, page.sources), "kind": kind})
 

@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "group": "own",
     "allocation": "uniform",
     "beta": 0.01,
+    "recovery": "none",
     "dtype": "auto",
     "revision": "",
 }

@@ -21,6 +21,12 @@ USUAL_BLOCKS = 30
 """Of a model whose blocks are not known yet."""
 SCAN_WINDOWS = 4
 """Windows that a scan evaluates, see `wanda_core.pruning.block_scan`; not imported from there: it waits for torch."""
+EPOCHS, STEP_TOKENS = 3, 512
+"""Of a recovery, and of one of its steps."""
+RECOVERY_PASSES = 2 + 3 * EPOCHS
+"""Forwards that a recovery adds: the dense one, a block's second one, and forward and backward in each epoch."""
+RECOVERY_STEP = 5e-9
+"""Seconds for each weight that one step of Adam takes."""
 
 
 class Pace:
@@ -56,7 +62,14 @@ def evaluate_seconds(setup: Setup, weights: int) -> float:
 
 
 def _kind(recipe: Recipe) -> str:
-    """The update, told apart by whether it chooses the mask, too."""
+    """A recovery, which takes most of the time, whatever comes before it; else the update, told apart by whether it
+    chooses the mask, too."""
+    if recipe.recovery != "none":
+        return "recovery"
+    return _update(recipe)
+
+
+def _update(recipe: Recipe) -> str:
     method = METHODS[recipe.method]
     return method.update if method.score is None or method.update == "none" else f"score+{method.update}"
 
@@ -67,16 +80,19 @@ def prune_seconds(setup: Setup, recipe: Recipe, weights: int) -> float:
 
 
 def _prune(setup: Setup, recipe: Recipe, weights: int) -> float:
-    method = METHODS[recipe.method]
     passes = {"block": 2}.get(recipe.schedule, 1) + recipe.named_allocation.needs_norms
-    tokens = setup.samples * setup.length if method.needs_inputs else min(setup.samples, 4) * setup.length
-    decide = DECIDE[_kind(recipe)] * weights
+    tokens = setup.samples * setup.length if recipe.needs_inputs else min(setup.samples, 4) * setup.length
+    decide = DECIDE[_update(recipe)] * weights
+    seconds = FORWARD * weights * tokens * passes + decide
     if recipe.named_allocation.needs_scan:
         # Its own pass and decisions, then (L + 3) / 2 times the blocks on a few windows.
         blocks = blocks_of(setup.source, setup.revision) or USUAL_BLOCKS
         scanned = min(setup.samples, SCAN_WINDOWS) * setup.length * (blocks + 3) / 2
-        return FORWARD * weights * (tokens * (passes + 1) + scanned) + 2 * decide
-    return FORWARD * weights * tokens * passes + decide
+        seconds += FORWARD * weights * (tokens + scanned) + decide
+    if recipe.recovery != "none":
+        seconds += FORWARD * weights * tokens * RECOVERY_PASSES
+        seconds += RECOVERY_STEP * weights * EPOCHS * -(-tokens // STEP_TOKENS)
+    return seconds
 
 
 def run_seconds(setup: Setup, recipes: Sequence[Recipe], weights: int, dense: bool) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,12 @@ def add_to(commands: Any) -> None:
 
 
 def recipes_of(options: argparse.Namespace) -> list[Recipe]:
-    """Every method at every sparsity, then at every pattern."""
+    """Every method at every sparsity, then at every pattern; then all of them recovered, where that is asked for."""
     sparsities = options.sparsities or ([] if options.patterns else ["0.5"])
-    common = {"schedule": options.schedule, "recovery": options.recovery, "seed": options.seed}
+    common = {"schedule": options.schedule, "seed": options.seed}
     # N:M patterns have groups and an allocation of their own.
     unstructured = {"group": options.group, "allocation": options.allocation, **common}
-    return [
+    recipes = [
         Recipe(method=method, sparsity=_number(sparsity), **unstructured)
         for method in options.methods
         for sparsity in sparsities
@@ -91,6 +92,9 @@ def recipes_of(options: argparse.Namespace) -> list[Recipe]:
         for method in options.methods
         for pattern in options.patterns
     ]
+    if options.recovery == "none":
+        return recipes
+    return recipes + [replace(recipe, recovery=options.recovery) for recipe in recipes]
 
 
 def run(options: argparse.Namespace) -> None:
@@ -162,8 +166,8 @@ def _print_rows(rows: list[dict[str, Any]], protocol: dict[str, Any]) -> None:
 
     shown = table(rows)
     shown["times dense"] = shown["perplexity"] / rows[0]["perplexity"] if rows[0]["perplexity"] else None
-    columns = [
-        "method",
+    columns = ["method", *(["recovery"] if (shown["recovery"] != "none").any() else [])]
+    columns += [
         "pattern",
         "sparsity_reached",
         "perplexity",

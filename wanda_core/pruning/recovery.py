@@ -25,8 +25,9 @@ from wanda_core.pruning.result import BlockReport, Pruning
 
 EPOCHS = 3
 """At most: training stops where an epoch no longer lowers the error on the windows held out."""
-RATE = 5e-4
-"""Adam's learning rate at the first step; it falls linearly to 0. Of 2e-4, 5e-4 and 1e-3 the best on SmolLM2-135M."""
+RATE = 1e-3
+"""Adam's learning rate at the first step; it falls linearly to 0. Of 2e-4, 5e-4 and 1e-3 the one with the lowest error
+held out on SmolLM2-135M."""
 BETAS = (0.9, 0.95)
 CLIP = 1.0
 """Largest norm of a step's gradient."""

@@ -30,14 +30,16 @@ def test_a_recovered_folder_computes_with_trained_weights_and_norms(
     assert written.keys() == dense.keys()  # no parameter more
     changed = {name for name in dense if not torch.equal(written[name], dense[name])}
     weights = {f"{layer.name}.weight" for layer in model.prunable.layers}
-    assert changed == weights | {norm.name for norm in model.prunable.norms}
+    better = {report.block for report in pruning.recovered if report.after < report.before}
+    assert len(better) >= 2  # a random model may have a block that only gets worse, and is left as decided
+    assert changed == weights | {norm.name for norm in model.prunable.norms if norm.block in better}
     for layer in model.prunable.layers:
         weight = written[f"{layer.name}.weight"]
         mask = pruning.masks[layer.name].unpack()
         assert ((weight.t() if layer.transposed else weight)[~mask] == 0).all()
     described = json.loads((tmp_path / "out" / "recipe.json").read_text())
     assert described["recipe"]["recovery"] == "blocks"
-    assert [block["after"] < block["before"] for block in described["recovered"]] == [True] * 3
+    assert {x["block"] for x in described["recovered"] if x["after"] < x["before"]} == better
     card = (tmp_path / "out" / "README.md").read_text()
     first, last = (sum(block[at] for block in described["recovered"]) / 3 for at in ("before", "after"))
     assert f"went from {first:.4f} to {last:.4f}" in card

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,13 +68,13 @@ def make() -> Make:
     ) -> Outcome:
         setup = default_measure("pocket").setup
         asked = Measure(setup, points_of(setup, [recipe for recipe, _ in points], seeds))
-        added = {(recipe.method, recipe.sparsity, recipe.pattern): extra for recipe, extra in points}
+        added = {replace(recipe, seed=0): extra for recipe, extra in points}
         rows = []
         for point in asked.points:
             if point.recipe is None:
                 rows.append(measured(blank(point), DENSE))
                 continue
-            extra = added[point.recipe.method, point.recipe.sparsity, point.recipe.pattern]
+            extra = added[replace(point.recipe, seed=0)]
             losses = [loss + each + 0.01 * point.recipe.seed for loss, each in zip(DENSE, extra, strict=True)]
             rows.append(
                 measured(blank(point), losses, kl_to_dense=0.25, top1_changed=0.125, prune_seconds=2.0)

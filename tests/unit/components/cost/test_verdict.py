@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,13 @@ def test_large_differences_are_factors(make: Any) -> None:
     assert found
     low, high = map(float, found.groups())
     assert 6 < low < math.exp(np.mean((2.1, 2.2, 2.0, 2.15)) - np.mean(LITTLE)) < high < 9
+
+
+def test_a_recovered_method_is_told_from_the_same_one_before(make: Any) -> None:
+    recovered = replace(recipe("wanda"), recovery="blocks")
+    outcome = make([(recipe("wanda"), MORE), (recovered, LITTLE)])
+    assert len(groups(outcome.rows)) == 2
+    assert "Wanda recovered's perplexity is lower than Wanda's by" in text_of(outcome)
 
 
 def test_every_amount_has_its_own_line_and_only_alike_ones_are_compared(make: Any) -> None:

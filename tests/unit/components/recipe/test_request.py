@@ -38,6 +38,16 @@ def test_methods_at_every_amount() -> None:
     assert asked.setup.seed == 3
 
 
+def test_a_recovery_is_measured_beside_the_points_without_it() -> None:
+    asked = check_panel(GOOD | {"amounts": ["30"], "recovery": "blocks"}, SOURCES)
+    assert [(r.method, r.recovery) for r in asked.recipes] == [
+        ("wanda", "none"),
+        ("magnitude", "none"),
+        ("wanda", "blocks"),
+        ("magnitude", "blocks"),
+    ]
+
+
 def test_an_amount_is_measured_once() -> None:
     asked = check_panel(GOOD | {"other_amounts": "30, 30%, 2:4"}, SOURCES)
     assert len(asked.recipes) == 4
@@ -102,6 +112,8 @@ HOSTILE: list[tuple[str, Any, str]] = [
     ("schedule", "never", "must be one of"),
     ("group", "row", "must be one of"),
     ("allocation", "fair", "must be one of"),
+    ("recovery", "model", "must be one of none, blocks"),
+    ("recovery", ["blocks"], "must be one of"),
     ("allocation", "table", "the table of ratios is empty"),
     ("dtype", "int8", "must be one of"),
     ("revision", "a b", "is a branch, tag or commit"),

@@ -15,6 +15,26 @@ def test_every_method_has_a_pace_and_more_work_takes_longer() -> None:
     assert seconds["wanda"] < seconds["sparsegpt"] < seconds["wanda+admm"] < seconds["admm"]
 
 
+def test_a_recovery_takes_several_times_as_long_and_has_a_pace_of_its_own() -> None:
+    recipes = [Recipe(method="magnitude", sparsity=0.5, recovery=each) for each in ("none", "blocks")]
+    plain, recovered = (pace.prune_seconds(SETUP, recipe, 10**8) for recipe in recipes)
+    assert recovered > 5 * plain
+    known = pace.PACE
+    try:
+        pace.PACE = pace.Pace()
+        pace.learn_from(SETUP, recipes[1], 10**8, {"prune_seconds": 1e3})
+        pace.learn_from(SETUP, recipes[0], 10**8, {"prune_seconds": 1.0})
+        assert round(pace.prune_seconds(SETUP, recipes[1], 10**8)) == 1000
+    finally:
+        pace.PACE = known
+
+
+def test_the_work_of_a_recovery_is_what_the_engine_does() -> None:
+    from wanda_core.pruning import recovery
+
+    assert (pace.EPOCHS, pace.STEP_TOKENS) == (recovery.EPOCHS, recovery.TOKENS)
+
+
 def test_what_one_method_took_does_not_change_what_is_known_of_another() -> None:
     setup = SETUP
     known = pace.PACE

@@ -44,7 +44,16 @@ def test_a_run_comes_back_as_it_was_kept() -> None:
     assert "<" not in run.text
 
 
+def test_runs_kept_before_there_was_a_recovery_are_read() -> None:
+    content = kept()
+    for point in content["runs"][0]["points"]:
+        del point["recovery"]
+    (run,) = read_runs(json.dumps(content))
+    assert {point.recovery for point in run.points} == {"none"}
+
+
 HOSTILE = {
+    "an unknown recovery": {"points": [kept()["runs"][0]["points"][1] | {"recovery": "<b>"}]},
     "markup in the name": {"source": "<img src=x onerror=alert(1)>"},
     "markup in the link": {"link": '"><script>'},
     "a script as link": {"link": "javascript:alert(1)"},
