@@ -28,6 +28,12 @@ from wanda_core.pruning.result import Pruning
 SLOW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random experts are worse off where a step moves their router's choices."""
+    monkeypatch.setattr(recovery, "RATE", 5e-4)
+
+
 @pytest.fixture
 def windows() -> Tensor:
     return torch.randint(3, 99, (8, 24), generator=torch.Generator().manual_seed(1))
