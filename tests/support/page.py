@@ -9,6 +9,9 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+SECONDS = 60_000
+"""Milliseconds in which what takes seconds is there on a busy machine, too."""
+
 
 def chromium_path() -> str:
     """Where Chromium is; skips the test on a machine without."""
@@ -49,7 +52,7 @@ class Visit:
     def open(self, address: str) -> None:
         """As if it had been typed; without settings in it the page starts with the usual ones."""
         self.page.goto(address)
-        self.page.wait_for_selector("#perplexity-chart .js-plotly-plot", state="attached")
+        self.page.wait_for_selector("body[data-restored]", timeout=SECONDS)
 
     def tab(self, name: str) -> None:
         """Open a tab; on a narrow screen what does not fit is behind a button."""
@@ -72,20 +75,19 @@ class Visit:
         """Until the status says `text`."""
         self.page.wait_for_selector(f"#status :text('{text}')", timeout=1000 * seconds)
 
-    def table(self) -> list[list[str]]:
-        """The results without the times, which differ from run to run."""
-        rows = self.page.locator("table.results tbody tr").all()
-        return [row.locator("th, td").all_inner_texts()[:4] for row in rows]
-
-    def number(self, label: str, value: str) -> None:
-        """Type into a field of the folded settings."""
-        field = self.page.get_by_label(label, exact=True)
-        if not field.is_visible():
-            self.page.get_by_text("More settings").click()
-        field.fill(value)
-        field.blur()
-
     def choose(self, label: str, option: str) -> None:
         """Pick from a list."""
         self.page.get_by_label(label, exact=True).click()
         self.page.get_by_role("option", name=option).click()
+
+
+def fits_at(page: Page, *widths: int) -> None:
+    """Nothing on the page is wider than a screen of these widths, one after the other."""
+    size = page.viewport_size
+    for width in widths:
+        page.set_viewport_size({"width": width, "height": 844})
+        # Charts follow a moment later.
+        page.wait_for_function(
+            f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}", timeout=SECONDS
+        )
+    page.set_viewport_size(size)
