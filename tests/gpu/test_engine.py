@@ -51,9 +51,10 @@ def both(network: torch.nn.Module, tokens: Tensor, recipe: Recipe, machine: Simu
     return prunable
 
 
-@pytest.mark.parametrize(("pattern", "schedule"), zip(PATTERNS, SCHEDULES, strict=True))
-@pytest.mark.parametrize("method", METHODS)
-def test_methods(method: str, pattern: str, schedule: str, tokens: Tensor, machine: SimulatedCuda) -> None:
+@pytest.mark.parametrize(("place", "method"), list(enumerate(METHODS)))
+def test_methods(place: int, method: str, tokens: Tensor, machine: SimulatedCuda) -> None:
+    """Each method once; each pattern, and each schedule, with a third of them."""
+    pattern, schedule = PATTERNS[place % 3], SCHEDULES[(place // 3 + place) % 3]
     both(tiny("llama"), tokens[:4], Recipe(method=method, pattern=pattern, schedule=schedule), machine)
 
 
@@ -72,21 +73,48 @@ def test_every_group(group: str, tokens: Tensor, machine: SimulatedCuda) -> None
     both(tiny("llama"), tokens, Recipe(sparsity=0.6, group=group, allocation="owl"), machine)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("method", ["wanda", "ria", "sparsegpt", "wanda+admm"])
+DTYPES = (torch.bfloat16, torch.float16)
+IN_HALF = ("wanda", "ria", "sparsegpt", "wanda+admm")
+
+
+@pytest.mark.parametrize("method", IN_HALF)
 @pytest.mark.parametrize("family", CONFIGS)
-def test_every_dtype(
+def test_both_dtypes(family: str, method: str, tokens: Tensor, machine: SimulatedCuda) -> None:
+    """Each family with each method, and each of them in both dtypes."""
+    dtype = DTYPES[([*CONFIGS].index(family) + IN_HALF.index(method)) % 2]
+    both(tiny(family).to(dtype), tokens[:4], Recipe(method=method), machine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("method", IN_HALF)
+@pytest.mark.parametrize("family", CONFIGS)
+def test_every_family_method_and_dtype(
     family: str, method: str, dtype: torch.dtype, tokens: Tensor, machine: SimulatedCuda
 ) -> None:
     both(tiny(family).to(dtype), tokens[:4], Recipe(method=method), machine)
 
 
-@pytest.mark.parametrize("family", {**FAMILIES, **EXPERTS})
-def test_every_architecture(family: str, machine: SimulatedCuda) -> None:
-    config, arguments = (FAMILIES.get(family) or EXPERTS[family])[:2]
+ARCHITECTURES = {**FAMILIES, **EXPERTS}
+RECIPES = (Recipe(), Recipe(method="sparsegpt", schedule="block"))
+
+
+def both_of(family: str, recipe: Recipe, machine: SimulatedCuda) -> None:
+    config, arguments = ARCHITECTURES[family][:2]
     windows = torch.randint(3, 99, (4, 24), generator=torch.Generator().manual_seed(1))
-    for recipe in (Recipe(), Recipe(method="sparsegpt", schedule="block")):
-        both(build(config, arguments), windows, recipe, machine)
+    both(build(config, arguments), windows, recipe, machine)
+
+
+@pytest.mark.parametrize("family", ARCHITECTURES)
+def test_every_architecture(family: str, machine: SimulatedCuda) -> None:
+    both_of(family, RECIPES[[*ARCHITECTURES].index(family) % 2], machine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.method)
+@pytest.mark.parametrize("family", ARCHITECTURES)
+def test_every_architecture_with_either_recipe(family: str, recipe: Recipe, machine: SimulatedCuda) -> None:
+    both_of(family, recipe, machine)
 
 
 def test_a_pruned_model_on_two_devices(tokens: Tensor, machine: SimulatedCuda) -> None:

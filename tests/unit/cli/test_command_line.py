@@ -350,18 +350,18 @@ sys.exit(main(sys.argv[1:]))
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", ["prune", "compare"])
+@pytest.mark.parametrize("command", ["prune", pytest.param("compare", marks=pytest.mark.long)])
 def test_control_c_leaves_nothing(command: str, llama_folder: Path, tmp_path: Path) -> None:
     """A real process, interrupted in the middle of its work on a text that takes it minutes."""
     text = tmp_path / "long.txt"
-    text.write_text("all work and no play makes a dull boy " * 60_000)
+    text.write_text("all work and no play makes a dull boy " * 15_000)
     out = (
         ["--out", str(tmp_path / "out")]
         if command == "prune"
         else ["--evaluation", "pydoc", "--windows", "1"]
     )
     arguments = [
-        command, str(llama_folder), "--calibration", str(text), "--samples", "8000", "--length", "256", *out
+        command, str(llama_folder), "--calibration", str(text), "--samples", "2000", "--length", "256", *out
     ]  # fmt: skip
     if command == "compare":
         arguments += ["--eval-length", "32"]

@@ -51,8 +51,14 @@ def threads(request: pytest.FixtureRequest):
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("tokens", [1, 2, 5, cpu.FEW, cpu.FEW + 1, 40])
-@pytest.mark.parametrize("shape", SHAPES)
+TOKENS = [1, 2, 5, cpu.FEW, cpu.FEW + 1, 40]
+ONE_OR_TWO_THREADS = [
+    (shape, tokens, 1 + (i + j) % 2) for i, shape in enumerate(SHAPES) for j, tokens in enumerate(TOKENS)
+]
+"""Every shape with every number of tokens; the threads alternate, so that each of both meets one and two of them."""
+
+
+@pytest.mark.parametrize(("shape", "tokens", "threads"), ONE_OR_TWO_THREADS, indirect=["threads"])
 def test_product(kind: Kind, shape: tuple[int, int], tokens: int, threads: int) -> None:
     weight, mask = pruned(*shape)
     inputs = torch.randn(tokens, shape[1], generator=torch.Generator().manual_seed(1))
