@@ -20,7 +20,8 @@ from tests.support.paper import keep_row_by_row, linear_layers
 from wanda_core import LanguageModel
 from wanda_core.__main__ import main
 
-pytestmark = pytest.mark.real
+# The text first: without it no model is loaded.
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("wikitext")]
 
 
 @pytest.fixture(scope="module")

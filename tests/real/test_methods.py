@@ -12,7 +12,7 @@ from wanda_core.evaluation.perplexity import perplexity
 from wanda_core.pruning.prune_model import prune
 from wanda_core.texts.windows import calibration_windows, encode, evaluation_windows
 
-pytestmark = [pytest.mark.real, pytest.mark.long]
+pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.usefixtures("wikitext")]
 
 
 @pytest.fixture(scope="module")

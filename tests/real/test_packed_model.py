@@ -46,6 +46,7 @@ def assert_same_text(
 
 
 @pytest.mark.real
+@pytest.mark.usefixtures("wikitext")  # first: without it no model is loaded
 def test_the_same_text_from_a_real_model(smollm2_model: LanguageModel, wikitext: Path) -> None:
     ids = encode(wikitext.read_text(encoding="utf-8")[:200_000], smollm2_model.tokenizer)
     windows = calibration_windows(ids, 2, 128, seed=0)

@@ -37,6 +37,9 @@ from components.workspace.focus import Focus
 from components.workspace.setup import Setup
 from wanda_core import Recipe
 from wanda_core.errors import check_stop
+from wanda_core.speed import timing
+
+timing.ROUNDS = 2  # quartiles need two; what is asked is whether it can be measured there
 
 SETUP = Setup("pocket", "stories", "stories", samples=2, length=64, windows=2)
 WANDA, MAGNITUDE = Recipe(method="wanda", sparsity=0.5), Recipe(method="magnitude", sparsity=0.5)
@@ -136,11 +139,13 @@ def killed() -> dict[str, Any]:
 
 
 def parallel() -> dict[str, Any]:
-    first, second = start(waits(4), "one"), start(waits(4), "two")
-    until(lambda: first.outcome and second.outcome, 20)
-    both = not first.over and not second.over
-    pids = {wait(task).outcome["computed"] for task in (first, second)}
-    return {"both": both, "processes": len(pids)}
+    tasks = {owner: start(waits(60), owner) for owner in ("one", "two")}
+    until(lambda: all(task.outcome for task in tasks.values()))
+    both = not any(task.over for task in tasks.values())
+    for owner, task in tasks.items():
+        WORKER.leave(owner)
+        wait(task)
+    return {"both": both, "processes": len({task.outcome["computed"] for task in tasks.values()})}
 
 
 def fetched() -> dict[str, Any]:

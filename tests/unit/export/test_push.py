@@ -6,7 +6,7 @@ import base64
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlparse
@@ -21,6 +21,8 @@ TOKEN = "hf_a_token_that_may_write"
 
 class WritableHub(ThreadingHTTPServer):
     repos: dict[str, dict[str, bytes]]
+    writer: str
+    """The token that may write."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -33,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlparse(self.path).path.strip("/").split("/")
         if parts == ["api", "validate-yaml"]:
             self._answer(200, {"errors": [], "warnings": []})
-        elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        elif self.headers.get("Authorization") != f"Bearer {self.server.writer}":
             self._answer(401, {"error": "who are you?"})
         elif parts == ["api", "repos", "create"]:
             asked = json.loads(body)
@@ -73,32 +75,34 @@ class Handler(BaseHTTPRequestHandler):
         """Standard error belongs to what is tested."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hub() -> Iterator[WritableHub]:
     server = WritableHub(("127.0.0.1", 0), Handler)
-    server.repos = {"me/taken": {}}
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
 
 
+@pytest.fixture(scope="module")
+def session(hub: WritableHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    folder = tmp_path_factory.mktemp("session")
+    with contextlib.closing(Session(hub, folder, {"HF_TOKEN": TOKEN})) as session:
+        yield session
+
+
 @pytest.fixture
 def push(
-    hub: WritableHub, llama_folder: Path, text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator:
+    hub: WritableHub, session: Session, llama_folder: Path, text_file: Path, tmp_path: Path
+) -> Callable[..., tuple[int, str]]:
     """Prune and push; exit code and standard error."""
-    (tmp_path / "session").mkdir()
     calibration = ["--calibration", str(text_file), "--samples", "2", "--length", "16"]
-    with contextlib.ExitStack() as stack:
 
-        def run(repo: str, token: str = TOKEN) -> tuple[int, str]:
-            session = stack.enter_context(
-                contextlib.closing(Session(hub, tmp_path / "session", {"HF_TOKEN": token}))
-            )
-            out = ["--out", str(tmp_path / "out"), "--push-to-hub", repo]
-            return session.run("prune", str(llama_folder), *calibration, *out)
+    def run(repo: str, writer: str = TOKEN) -> tuple[int, str]:
+        hub.repos, hub.writer = {"me/taken": {}}, writer
+        out = ["--out", str(tmp_path / "out"), "--push-to-hub", repo]
+        return session.run("prune", str(llama_folder), *calibration, *out)
 
-        yield run
+    return run
 
 
 def test_an_export_is_pushed_whole(push, hub: WritableHub, tmp_path: Path) -> None:
@@ -110,14 +114,14 @@ def test_an_export_is_pushed_whole(push, hub: WritableHub, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("repo", "token", "reason"),
+    ("repo", "writer", "reason"),
     [
         ("me/taken", TOKEN, "me/taken is on the Hub already: choose a new name"),
         ("me/new", "hf_another", "the Hub does not let you write me/new: run `hf auth login`"),
     ],
 )
-def test_what_the_hub_refuses(push, tmp_path: Path, repo: str, token: str, reason: str) -> None:
-    code, error = push(repo, token)
+def test_what_the_hub_refuses(push, tmp_path: Path, repo: str, writer: str, reason: str) -> None:
+    code, error = push(repo, writer)
     assert code == 2
     assert reason in error
     assert error.count("wanda_core: ") == 1

@@ -140,9 +140,11 @@ class Hub(BaseHTTPRequestHandler):
 
 
 CHILD = """
-import json, sys, time
+import json, os, sys, time
 time.sleep = lambda seconds: None  # between attempts to reach the Hub
+from wanda_core.texts import hub_datasets
 from wanda_core.texts.sources import read_text
+hub_datasets.PROBE_SECONDS = float(os.environ.get("PROBE_SECONDS", hub_datasets.PROBE_SECONDS))
 from wanda_core.errors import Refused
 answers = []
 for arguments in json.loads(sys.argv[1]):
@@ -250,7 +252,11 @@ def test_a_silent_hub_is_given_up_and_the_cache_is_read(hub):
         silent.listen(50)
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         again, refused = in_child(
-            folder, ("wikitext2", "evaluation"), ("owner/new", "evaluation"), HF_ENDPOINT=endpoint
+            folder,
+            ("wikitext2", "evaluation"),
+            ("owner/new", "evaluation"),
+            HF_ENDPOINT=endpoint,
+            PROBE_SECONDS="1",
         )
     assert again == answers["wikitext2", "evaluation"]
     assert (
