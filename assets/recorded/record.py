@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.recorded.lesson_layer import record_lesson_layer
-from components.cost.job import TEXT_NAMES, Measure
+from components.cost.job import Measure
 from components.cost.outcome import Outcome
 from components.cost.request import default_measure
 from components.display.names import point
@@ -137,9 +137,8 @@ def record_sweep(options: argparse.Namespace) -> None:
     else:
         points = SWEEPS[options.source].points()
     outcome: Outcome = last_of(Measure(setup, tuple(points)))
-    own = TEXT_NAMES["own"]
     for row in outcome.rows:
-        row["calibration"] = WIKITEXT if row["calibration"] == own else row["calibration"]
+        row["calibration"] = WIKITEXT if row["calibration"] == "own" else row["calibration"]
     protocol = outcome.protocol | {"source": NAME, "evaluation": WIKITEXT, "calibration": WIKITEXT}
     _write(f"sweep-{options.source}", json.loads(to_json(protocol, outcome.rows)))
 

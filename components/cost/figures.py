@@ -17,6 +17,7 @@ from components.display.html import model_name
 from components.display.names import contender, is_reference, point
 from components.display.number_format import number, times
 from components.display.perplexity_chart import Budget, Mark, perplexity_figure
+from components.workspace.setup import text_name
 
 QUANTITIES = {
     "error": ("Output error", "output error"),
@@ -138,7 +139,7 @@ def sensitivity(outcome: Outcome) -> PlotData:
     pruned = [row for row in outcome.rows if not is_reference(row) and row["perplexity"] is not None]
     texts = {row["calibration"] for row in pruned}
     for row in pruned:
-        key = row["calibration"] if len(texts) > 1 else point(row)
+        key = text_name(row["calibration"]) if len(texts) > 1 else point(row)
         lines.setdefault(key, {}).setdefault(row["samples"], []).append(row["perplexity"])
     counts = sorted({row["samples"] for row in pruned})
     if len(counts) > 1:
@@ -148,7 +149,8 @@ def sensitivity(outcome: Outcome) -> PlotData:
     model = model_name(outcome.protocol)
     title = f"Perplexity of {model} by calibration"
     said = "; ".join(
-        f"{row['calibration']}, {row['samples']} windows: {number(row['perplexity'])}" for row in pruned
+        f"{text_name(row['calibration'])}, {row['samples']} windows: {number(row['perplexity'])}"
+        for row in pruned
     )
     return drawn(figure, f"calibration-{model}", title, "mean and range over seeds", f"{title}. {said}")
 

@@ -15,12 +15,10 @@ from components.workspace.measured_rows import depends_on_seed, keep_row, kept_r
 from components.workspace.models import shared_model
 from components.workspace.pace import learn_from
 from components.workspace.prunings import keep_pruning, kept_pruning
-from components.workspace.setup import NOISE, TEXTS, Setup
+from components.workspace.setup import Setup
 from wanda_core.errors import Refused
 from wanda_core.experiments.points import DENSE, Calibration, Point
 from wanda_core.method.recipe import Recipe
-
-TEXT_NAMES = {key: label.split(" (")[0] for key, label in TEXTS.items()} | {NOISE: "Random tokens"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Measure(Job):
 
     setup: Setup
     points: tuple[Point, ...]
-    """The dense model first; their calibrations' texts are keys of `TEXT_NAMES`."""
+    """The dense model first; their calibrations' texts are keys of `setup.TEXT_NAMES`."""
     int8: bool = False
     """The same model in int8 beside them."""
     smaller: str = ""
@@ -77,7 +75,7 @@ class _Run:
         self.subject = self._first_subject()
         self.outcome = Outcome(self.subject.protocol, planned=job.rows, asked=job)
         self._measuring = True
-        self.weights = sum(p.numel() for p in self.subject.model.network.parameters())
+        self.weights = self.subject.model.parameters
 
     def measure(self) -> None:
         from wanda_core.experiments.rows import SWEPT
@@ -108,7 +106,7 @@ class _Run:
                 pruning = self._kept(point)
             if pruning is not None:
                 self.outcome.layers[len(self.outcome.rows)] = layer_figures(pruning)
-            self._add(row | {"calibration": row["calibration"] and TEXT_NAMES[row["calibration"]]})
+            self._add(row)
         self._references()
 
     def _add(self, row: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from components.cost.verdict import times_dense, verdict
 from components.display.html import machine, model_name, protocol_note
 from components.display.names import is_reference, name, point
 from components.display.number_format import duration, number, times
+from components.workspace.setup import text_name
 
 TITLES = (
     "Method",
@@ -188,7 +189,7 @@ def sensitivity(outcome: Outcome) -> str:
     for row in outcome.rows:
         if is_reference(row):
             continue
-        said = escape(str(row["calibration"] or point(row)))
+        said = escape(text_name(row["calibration"]) or point(row))
         if row["error"]:
             body += _failed(said, row, len(heads))
             continue

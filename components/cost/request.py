@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from components.cost.budget import limits
-from components.cost.job import TEXT_NAMES, Measure, points_of
+from components.cost.job import Measure, points_of
 from components.cost.outcome import Outcome
 from components.limits import LIMITS
 from components.recipe.request import check_panel
 from components.request_checks import check_source, finite, whole
 from components.workspace.defaults import DEFAULTS, default_text
 from components.workspace.focus import Focus
+from components.workspace.setup import TEXT_NAMES
 from wanda_core.errors import Refused
 from wanda_core.experiments import paper_claims
 from wanda_core.experiments.points import DENSE, Calibration, Point

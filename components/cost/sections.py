@@ -8,7 +8,6 @@ from typing import Any
 import gradio as gr
 
 from components.cost import block_scan, figures, report
-from components.cost.job import TEXT_NAMES
 from components.cost.kept import recorded_sweep
 from components.cost.outcome import Outcome
 from components.cost.request import check_claims, check_sensitivity
@@ -17,6 +16,7 @@ from components.page.form import Form
 from components.page.link_settings import number_list, some_of
 from components.page.view import Page
 from components.workspace.defaults import is_recorded
+from components.workspace.setup import TEXT_NAMES
 
 PRESS_FILE = "() => setTimeout(() => document.querySelector('#file')?.click(), 300)"
 """Hands the file over that was just written."""

@@ -11,7 +11,7 @@ from components.display.number_format import bytes_text, duration
 from components.jobs.runner import ZERO_GPU
 from components.recipe.request import check_panel
 from components.workspace import pace
-from components.workspace.measured_rows import has_measured
+from components.workspace.measured_rows import depends_on_seed, has_measured
 from components.workspace.model_facts import ModelFacts, facts_of
 from wanda_core.errors import Refused
 
@@ -32,7 +32,11 @@ def estimate(values: Mapping[str, Any], sources: Sequence[str]) -> tuple[str, st
     except Refused as error:
         said = error.told(control)
         return f'<p class="estimate failed" role="alert">{escape(said[:1].upper() + said[1:])}.</p>', note
-    points = [(asked.setup.seeded(seed), recipe) for seed in asked.seeds for recipe in asked.recipes]
+    points = [
+        (asked.setup.seeded(seed), recipe)
+        for recipe in asked.recipes
+        for seed in (asked.seeds if depends_on_seed(recipe) else asked.seeds[:1])
+    ]
     missing = [(setup, recipe) for setup, recipe in points if not has_measured(setup, recipe)]
     count = len(points) + 1
     dense = not has_measured(asked.setup, None)

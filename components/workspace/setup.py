@@ -18,6 +18,14 @@ NOISE = "random"
 """A calibration on random tokens: how much does the text matter? For sensitivity alone."""
 
 
+TEXT_NAMES = {key: label.split(" (")[0] for key, label in TEXTS.items()} | {NOISE: "Random tokens"}
+
+
+def text_name(text: str | None) -> str:
+    """What the page calls a text; that of a saved or recorded row may be another's own name."""
+    return TEXT_NAMES.get(text or "", text or "")
+
+
 @dataclass(frozen=True)
 class Setup:
     """A model, two texts, and the windows to take of them; its fields are named as the panel's controls."""

@@ -165,8 +165,6 @@ def _write_next(text: ParkedText, writing: Writing) -> None:
         return
     if writing.tokens:
         writing.decode_seconds += perf_counter() - start
-    else:
-        writing.prefill_seconds = perf_counter() - start
     writing.tokens.append(token)
 
 

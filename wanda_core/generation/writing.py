@@ -20,8 +20,6 @@ class Writing:
     tokens: list[int] = field(default_factory=list)
     """The new tokens, the end token included where there is one."""
     finished: bool = False
-    prefill_seconds: float = 0.0
-    """Until the first token: reading the prompt."""
     decode_seconds: float = 0.0
     """For all tokens after the first, this text's own steps alone."""
     departs: int | None = None
