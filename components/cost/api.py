@@ -10,6 +10,7 @@ from components.cost.job import Measure
 from components.cost.request import check_measure
 from components.page import api
 from components.page.view import Page
+from components.recipe.request import allocation_controls
 
 
 def serve(page: Page) -> None:
@@ -33,7 +34,6 @@ def serve(page: Page) -> None:
         schedule: str = "layer",
         group: str = "own",
         allocation: str = "uniform",
-        beta: float = 0.01,
         recovery: str = "none",
         dtype: str = "auto",
         revision: str = "",
@@ -59,8 +59,7 @@ def serve(page: Page) -> None:
             seeds: of the calibration windows, such as 0 or 0, 1, 2.
             schedule: layer, block or dense: which model the activations come from.
             group: own, output, layer or input: which weights compete.
-            allocation: uniform, owl, linear or sensitivity.
-            beta: of linear, by how much each block is pruned more than the one before.
+            allocation: uniform, owl, linear:BETA, sensitivity, or ratios by block, such as 0=0.3,1=0.7.
             recovery: none, or blocks: every point also with its kept weights trained block by block.
             dtype: auto, float32, bfloat16 or float16.
             revision: branch, tag or commit of a Hub model.
@@ -89,11 +88,10 @@ def serve(page: Page) -> None:
                 seeds=seeds,
                 schedule=schedule,
                 group=group,
-                allocation=allocation,
-                beta=beta,
                 recovery=recovery,
                 dtype=dtype,
                 revision=revision,
+                **allocation_controls(allocation),
             )
             return check_measure(values | {"int8": int8, "smaller": smaller}, page.sources)
 

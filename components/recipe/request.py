@@ -14,7 +14,7 @@ from components.workspace.focus import Focus
 from components.workspace.model_facts import blocks_of
 from components.workspace.setup import TEXTS, Setup
 from wanda_core.errors import Refused
-from wanda_core.method.allocations import beta_range, most_beta
+from wanda_core.method.allocations import Named, beta_range, most_beta, parse_allocation
 from wanda_core.method.recipe import RECOVERIES, Recipe
 
 REVISION = re.compile(r"[\w./-]{1,100}")
@@ -214,6 +214,18 @@ def _allocation(values: Mapping[str, object], sparsity: float | None) -> str:
             f"the table of ratios has a mean of {mean:.1%}, not {sparsity:.1%}: adapt the table, or choose that amount"
         )
     return ",".join(f"{index}={ratio:g}" for index, ratio in sorted(ratios.items()))
+
+
+def allocation_controls(words: str) -> dict[str, object]:
+    """What the panel's controls hold for an allocation as recipes and the command line spell it.
+
+    Raises:
+        Refused: it is none.
+    """
+    found = parse_allocation(words)
+    if not isinstance(found, Named):
+        return {"allocation": "table", "ratios": [[block, 100 * ratio] for block, ratio in found.items()]}
+    return {"allocation": found.name} | ({} if found.number is None else {"beta": found.number})
 
 
 def _text(value: object) -> str:

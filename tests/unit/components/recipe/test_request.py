@@ -8,7 +8,7 @@ import pytest
 
 from components.display.names import control
 from components.limits import LIMITS
-from components.recipe.request import check_panel
+from components.recipe.request import allocation_controls, check_panel
 from components.workspace.defaults import DEFAULTS
 from wanda_core.errors import Refused
 
@@ -51,6 +51,18 @@ def test_a_recovery_is_measured_beside_the_points_without_it() -> None:
 def test_an_amount_is_measured_once() -> None:
     asked = check_panel(GOOD | {"other_amounts": "30, 30%, 2:4"}, SOURCES)
     assert len(asked.recipes) == 4
+
+
+@pytest.mark.parametrize("words", ["uniform", "owl", "linear:0.02", "sensitivity", "0=0.2,1=0.4"])
+def test_an_allocation_as_the_command_line_spells_it(words: str) -> None:
+    asked = check_panel(GOOD | {"amounts": ["30"]} | allocation_controls(words), SOURCES)
+    assert asked.recipes[0].allocation == words
+
+
+@pytest.mark.parametrize("words", ["linear", "other", "0=2", "0=0.2,0=0.3", ""])
+def test_no_allocation(words: str) -> None:
+    with pytest.raises(Refused):
+        allocation_controls(words)
 
 
 def test_ratios_by_block() -> None:
