@@ -165,6 +165,7 @@ def chart(found: Scanned, beta: float | None = None) -> PlotData:
     figure.update_yaxes(
         title_text="perplexity", range=[low - room, high + room], domain=[0, 0.56 if lines else 1]
     )
+    figure.update_layout(legend_y=-0.28)  # below the axis' title on a phone, too
     if lines:
         figure.update_layout(
             yaxis2={

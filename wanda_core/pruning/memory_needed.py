@@ -13,6 +13,11 @@ LARGEST_ON_HEAP = 32 * 2**20
 """From this size on glibc maps every chunk for itself (DEFAULT_MMAP_THRESHOLD_MAX)."""
 
 
+CORRECTING = 9
+"""Float32 matrices of a layer's size that an update holds beside those of any decision: `admm` has 12 at its peak in
+all, `wanda+admm` 8 (measured on 8192 x 1024)."""
+
+
 def walk_bytes(
     prunable: PrunableModel,
     samples: int,
@@ -82,8 +87,9 @@ def _heap_bytes(prunable: PrunableModel) -> int:
 
 
 def gram_bytes(prunable: PrunableModel, schedule: str) -> int:
-    """Upper estimate of what Gram matrices add: those waiting for a decision, and six more to factorise one. A walk
-    holds those of the layers it decides together (`layer`: an experts module's, `dense`: all)."""
+    """Upper estimate of what Gram matrices and the update made of them add: those waiting for a decision, and six more
+    to factorise one; and `CORRECTING` of the largest layer's size. A walk holds those of the layers it decides together
+    (`layer`: an experts module's, `dense`: all)."""
     sizes: dict[object, int] = {}
     widest = 0
     for layer in prunable.layers:
@@ -91,7 +97,7 @@ def gram_bytes(prunable: PrunableModel, schedule: str) -> int:
         together = {"layer": (layer.block, layer.kind), "block": layer.block, "dense": None}[schedule]
         sizes[together] = sizes.get(together, 0) + size
         widest = max(widest, size)
-    return max(sizes.values()) + 6 * widest
+    return max(sizes.values()) + 6 * widest + 4 * CORRECTING * max(x.stored.numel() for x in prunable.layers)
 
 
 def recovery_bytes(prunable: PrunableModel, tokens: int, together: int) -> int:
