@@ -126,6 +126,9 @@ def layers_map(outcome: Outcome, index: int | None, quantity: str) -> PlotData |
     figure.update_xaxes(title_text="block", showgrid=False, tick0=0, dtick=math.ceil(len(blocks) / 8))
     figure.update_yaxes(autorange="reversed", showgrid=False)
     model, label = model_name(outcome.protocol), point(outcome.rows[index])
+    row = outcome.rows[index]
+    if quantity == "error" and contender(row) != row["method"]:
+        label += ", before its recovery"  # which trains towards the block's output, not each layer's
     title = f"{QUANTITIES[quantity][0]} of every layer: {label}, {model}"
     name = f"{title}. From {low:.3g}% to {high:.3g}%"
     return drawn(figure, f"layers-{quantity}-{model}", title, "", name)

@@ -165,8 +165,8 @@ def _join_recovered(figure: go.Figure, marks: Sequence[Mark]) -> None:
             x=[100 * mark.sparsity] * 2,
             y=[min(each.perplexity, 10 * OFF_CHART) for each in (before, mark)],
             mode="lines",
-            line={"color": colour_of(mark.method), "width": 3},
-            opacity=0.5,
+            line={"color": colour_of(mark.method), "width": 8},
+            opacity=0.35,  # to be seen beside the interval's bar, on the same place
             name="recovery",
             showlegend=False,
             hoverinfo="skip",

@@ -41,7 +41,7 @@ GROUPS = {
 }
 RECOVERIES = {
     "none": "none",
-    "blocks": "block by block: kept weights trained, before and after shown",
+    "blocks": "block by block: kept weights trained",
 }
 
 
