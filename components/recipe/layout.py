@@ -299,6 +299,7 @@ def _advanced(form: Form) -> None:
                     [(text, word) for word, text in choices.items()],
                     value=DEFAULTS[key],
                     label=label,
+                    info="It gains most on text like the calibration." if key == "recovery" else None,
                     elem_id=key,
                 ),
                 one_of(tuple(choices)),
