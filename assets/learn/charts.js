@@ -75,7 +75,8 @@ function chart(figures, caption, rows) {
 const overlap = (a, b) => a.low <= b.high && b.low <= a.high;
 
 const CURVES = { wanda: "Wanda", magnitude: "Magnitude", sparsegpt: "SparseGPT" };
-const BOX = { width: 640, height: 330, left: 58, right: 92, top: 14, bottom: 42 };
+// On a phone the picture is as narrow as the screen: drawn for that width its letters stay legible.
+const BOX = { width: window.innerWidth > 820 ? 640 : 400, height: 330, left: 58, right: 92, top: 14, bottom: 42 };
 const TOP = 30000;
 
 /** The recorded points of a method by sparsity, from the dense model on. */
@@ -127,6 +128,7 @@ function buildCurve(figures) {
   const curves = Object.entries(CURVES).map(([method, name]) => {
     const measured = curveOf(figures, method).filter((point) => point.perplexity <= TOP);
     const last = measured[measured.length - 1];
+    const inside = last.sparsity < 0.8; // a curve that ends inside is named on its left, where no other runs
     return svg(
       "g",
       { class: `curve ${method}` },
@@ -139,7 +141,12 @@ function buildCurve(figures) {
         svg("line", { x1: x(point.sparsity), x2: x(point.sparsity), y1: y(point.low), y2: y(point.high) }),
       ),
       ...measured.map((point) => svg("circle", { cx: x(point.sparsity), cy: y(point.perplexity), r: 3 })),
-      text(x(last.sparsity) + 8, y(last.perplexity) + (method === "wanda" ? 12 : 4), "start", name),
+      text(
+        x(last.sparsity) + (inside ? -8 : 8),
+        y(last.perplexity) + (method === "wanda" ? 12 : 4),
+        inside ? "end" : "start",
+        name,
+      ),
     );
   });
   const shown = svg("g", {}, ...twice, ...curves);

@@ -130,6 +130,7 @@ function mount(root, figures) {
       state.guessed = state.far;
       show();
       draw();
+      panel.along(); // the button is no longer to be pressed, and an arrow key on the page itself turns to another step
     },
   });
   const curve = buildCurve(figures);
@@ -167,6 +168,7 @@ function mount(root, figures) {
 
   function draw() {
     const step = STEPS[state.step];
+    stage.element.classList.toggle("fours", state.pattern === "2:4");
     state.seen.add(state.group).add(`tokens ${state.tokens}`);
     model = compute(state, step);
     model.curve = curve;

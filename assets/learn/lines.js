@@ -38,7 +38,8 @@ function buildLines(kind, rows, columns, on) {
   );
   const sides = range(rows).map((i) => h("span", { class: "side" }, `out ${i}`));
   const tracks = range(rows).map((i) => h("div", { class: "track" }, ...dots[i], handles[i]));
-  const title = h("h2", {}, `${METHOD[kind].name}: scores in order `, h("small", {}, "(square-root axis)"));
+  const legend = h("small", {});
+  const title = h("h2", {}, `${METHOD[kind].name}: scores in order `, legend);
   const element = h(
     "div",
     { class: `axis ${kind}`, role: "group", "aria-label": `${METHOD[kind].name}: number lines` },
@@ -85,6 +86,7 @@ function buildLines(kind, rows, columns, on) {
   function draw(model) {
     shown = model;
     element.classList.toggle("merged", model.merged);
+    write(legend, { text: `(numbered by ${model.merged ? "output" : "input"}; square-root axis)` });
     const along = (score, i) => (model.scales[i] > 0 ? Math.sqrt(Math.min(1, score / model.scales[i])) : 0);
     const places = model.scores.map((row, i) => row.map((score) => along(score, i)));
     const aside = model.merged ? levels(places.flat(), width) : places.flatMap((row) => levels(row, width));

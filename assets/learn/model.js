@@ -33,7 +33,7 @@ function compute(state, step) {
   if (step.show.includes("guess")) {
     const chosen = w.map((row, i) => row.map((_, j) => !(i === 1 && state.guess.has(j))));
     const text = w.map((row, i) =>
-      row.map((_, j) => (state.revealed ? short(wanda.scores[i][j]) : state.guess.has(j) ? "pruned" : "?")),
+      row.map((_, j) => short(state.revealed ? wanda.scores[i][j] : w[i][j])),
     );
     const marks = state.revealed ? chosen.map((row, i) => row.map((kept, j) => kept !== wanda.mask[i][j])) : null;
     const scores = state.revealed ? wanda.scores : w.map((row) => row.map(() => 0)); // a shade would give them away
@@ -44,7 +44,7 @@ function compute(state, step) {
       marks,
       dim: [true, false, true],
       title: {
-        text: state.revealed ? "Your prediction (outlined: not as Wanda)" : "Your prediction for out 1",
+        text: state.revealed ? "Your prediction (outlined: not as Wanda)" : "Your prediction: click a weight to prune it",
         code: "",
       },
     };

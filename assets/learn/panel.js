@@ -1,6 +1,6 @@
 // The left side, where a step says what to do, and the toolbar above the stage.
 
-/** How many weights lie on another side, by tokens: a bar for each number of tokens. */
+/** How many weights are decided differently, by tokens: a bar for each number of tokens. */
 function buildChanges() {
   const bars = Array.from({ length: MANY }, () => h("i", {}));
   const strip = h("div", { class: "strip", role: "img" }, ...bars);
@@ -10,7 +10,7 @@ function buildChanges() {
     h(
       "div",
       { class: "caption" },
-      h("h2", {}, `Weights on another side than with all ${MANY} tokens, by tokens used`),
+      h("h2", {}, `Weights decided differently than with all ${MANY} tokens, by tokens used`),
     ),
     h("div", { class: "line" }, h("span", { class: "side" }, "of 24"), strip, h("span", { class: "end" })),
   );
@@ -215,5 +215,5 @@ function buildPanel(figures, state, on) {
       write(dot, { "aria-label": `Step ${i + 1}: ${STEPS[i].title}${done.has(i + 1) ? ", done" : ""}` });
     });
   }
-  return { steps, toolbar, lab, show, draw };
+  return { steps, toolbar, lab, show, draw, along: () => controls.far.element.lastChild.focus() };
 }

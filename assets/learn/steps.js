@@ -42,18 +42,19 @@ const STEPS = [
     done: (state, model) => model.blocks.wanda.mask[0][0],
     after: (state, model) =>
       model.blocks.wanda.mask[0][0]
-        ? `‖X‖ of in 0 is now ${bold(short(model.norms[0]))}: 0.9 is kept, and another weight of its row is pruned in its place.`
+        ? `‖X‖ of in 0 is now ${bold(short(model.norms[0]))}: ${replaced(model.blocks.wanda, model.w, 0, 0)}`
         : `‖X‖ of in 0 is ${bold(short(model.norms[0]))}, so the score is ${short(model.blocks.wanda.scores[0][0])}. To be kept it must pass ${short(lowestKept(model.blocks.wanda, 0))}: watch its dot on the number line.`,
   },
   {
     title: "Predict which four are pruned",
     body: `<p>New numbers in out 1. Wanda will prune the four weights with the lowest |W| × ‖X‖. No exact sums: is a weight large or small, is its input loud or quiet?</p>`,
-    task: "Click the four weights of out 1 that you think Wanda prunes. Then press Reveal.",
+    task: "Under <b>Your prediction</b>, click the four weights of out 1 that you think Wanda prunes. Then press Reveal.",
     example: "fresh",
     show: ["norms", "w", "guess"],
     revealed: ["norms", "w", "guess", "magnitude", "wanda"],
-    lit: ["guess"],
+    lit: ["guess", "reveal"],
     controls: ["reveal"],
+    point: { row: 1, column: 0 },
     done: ({ revealed }) => revealed,
     after({ revealed, guess }, model) {
       if (!revealed) return `${guess.size} of 4 chosen.`;
@@ -66,7 +67,7 @@ const STEPS = [
             ]
           : [],
       );
-      return `${bold(`${right} of 4 right.`)} ${missed.length ? `You missed ${missed.join(", ")}.` : "All four."} Magnitude prunes others: it does not see the norms.`;
+      return `${bold(`${right} of 4 right.`)} ${missed.length ? `You missed ${missed.join(", ")}. ` : ""}Magnitude prunes others: it does not see the norms.`;
     },
   },
   {
@@ -87,7 +88,8 @@ const STEPS = [
       const sure = overlap(row, layer)
         ? "Wanda's intervals overlap: on this little text a hint, no proof."
         : "The intervals do not overlap.";
-      return chart(figures, `Half pruned, 50%. Lower is better. ${sure}`, [
+      return chart(figures, `Half pruned. Perplexity: how unsure a model is of the next token; lower is better. ${sure}`, [
+        ["Not pruned", { method: "dense" }],
         ["Wanda, each row", { method: "wanda", sparsity: 0.5 }],
         ["Wanda, whole layer", { method: "wanda", sparsity: 0.5, group: "layer" }],
         ["Magnitude, each row", { method: "magnitude", sparsity: 0.5, group: "output" }],
@@ -97,7 +99,7 @@ const STEPS = [
   },
   {
     title: "What 2:4 costs",
-    body: `<p>Some hardware can skip zeros only in a fixed <dfn>pattern</dfn>: of every 4 neighbours in a row exactly 2 are kept, 2:4. That is half of the weights as before, but with less choice.</p>`,
+    body: `<p>Some hardware can skip zeros only in a fixed <dfn>pattern</dfn>: of every 4 neighbours in a row exactly 2 are kept, 2:4. In 0 to in 3 are such a four, in 4 to in 7 the other. That is half of the weights as before, but with less choice.</p>`,
     task: "Set <b>Pattern</b> to 2:4. One weight of out 0 was kept before and must now be pruned, because two of its three neighbours score higher. Click it in Wanda's scores.",
     example: "start",
     show: ALL,
@@ -110,10 +112,11 @@ const STEPS = [
         ? `Right: it is not among the best two of its four. ${error}`
         : state.pattern === "unstructured"
           ? error
-          : `${sides(model.blocks.wanda.mask, model.anywhere.mask)} weights have changed sides. ${error}`;
+          : `${sides(model.blocks.wanda.mask, model.anywhere.mask)} weights are decided differently than before. ${error}`;
     },
     chart: (figures) =>
-      chart(figures, "Half pruned in all three. Lower is better.", [
+      chart(figures, "Half pruned in all three ways. Lower is better.", [
+        ["Not pruned", { method: "dense" }],
         ["Wanda, anywhere", { method: "wanda", sparsity: 0.5 }],
         ["Wanda 4:8", { method: "wanda", sparsity: 0.5, pattern: "4:8" }],
         ["Wanda 2:4", { method: "wanda", sparsity: 0.5, pattern: "2:4" }],
@@ -121,8 +124,8 @@ const STEPS = [
   },
   {
     title: "How much text is enough",
-    body: `<p>The norms come from running some text through the model: the <dfn>calibration</dfn> text. Here it is 32 tokens: three that you see, and 29 made up, about as loud. Fewer tokens give rougher norms.</p>`,
-    task: "Drag <b>Tokens</b> down to 1, then slowly up again, past 16. Where do the masks stop changing much?",
+    body: `<p>The norms come from running some text through the model: the <dfn>calibration</dfn> text. Here it is 32 tokens: three that you see, and 29 made up, about as loud. Fewer tokens give rougher norms. The weights are new, and their scores lie close together.</p>`,
+    task: "Drag <b>Tokens</b> down to 1, then slowly up again, past 16. Where does the choice of weights stop changing much?",
     example: "close",
     many: true,
     tokens: MANY,
@@ -131,7 +134,7 @@ const STEPS = [
     controls: ["tokens"],
     done: ({ seen, tokens }) => seen.has("tokens 1") && tokens >= 16,
     after: ({ tokens }, model) =>
-      `With ${bold(`${tokens} token${tokens > 1 ? "s" : ""}`)}, ${bold(`${model.changes[tokens - 1]} of 24`)} weights lie on another side than with all ${MANY}: ${model.changes[tokens - 1] ? "they are marked." : "none changes."} Only the order of scores counts, and that settles early.`,
+      `With ${bold(`${tokens} token${tokens > 1 ? "s" : ""}`)}, ${bold(`${model.changes[tokens - 1]} of 24`)} weights are decided differently than with all ${MANY}${model.changes[tokens - 1] ? ": they are outlined." : "."} Only the order of scores counts, and that settles early.`,
     chart(figures) {
       const [one, most] = [1, 32].map((samples) => find(figures, { method: "wanda", sparsity: 0.5, samples }));
       const found = overlap(one, most)
@@ -160,18 +163,15 @@ const STEPS = [
       if (!revealed) return "Only measured amounts can be chosen.";
       const { points } = model.curve;
       const over = points.findIndex((point) => point.perplexity > 2 * points[0].perplexity);
-      return `You said ${bold(`${Math.round(100 * points[guessed].sparsity)}%`)}. Measured: still below twice dense at ${bold(`${Math.round(100 * points[over - 1].sparsity)}%`)}, above it at ${bold(`${Math.round(100 * points[over].sparsity)}%`)}. ${points
+      const further = points
         .slice(over + 1)
-        .map(
-          (point) =>
-            `At ${Math.round(100 * point.sparsity)}% it is ${short(point.perplexity / points[0].perplexity)} ×`,
-        )
-        .join("; ")}: the model breaks down.`;
+        .map((point) => `at ${Math.round(100 * point.sparsity)}% ${short(point.perplexity / points[0].perplexity)} ×`);
+      return `You said ${bold(`${Math.round(100 * points[guessed].sparsity)}%`)}. Measured: still below twice dense at ${bold(`${Math.round(100 * points[over - 1].sparsity)}%`)}, above it at ${bold(`${Math.round(100 * points[over].sparsity)}%`)}. Further on, ${further.join(", ")} dense: the model breaks down.`;
     },
   },
   {
     title: "The kept weights move",
-    body: `<p>Wanda leaves kept weights as they are. An <dfn>update</dfn> changes them to make up for the pruned ones. It can, because inputs rise and fall together: here every second one. <b>ADMM</b> does it for Wanda's mask; <b>SparseGPT</b> chooses and corrects column by column.</p>`,
+    body: `<p>Wanda leaves kept weights as they are. An <dfn>update</dfn> changes them to make up for the pruned ones. It can, because inputs rise and fall together: here in 0, 2, 4 and 6, and the other four. <b>ADMM</b> changes the weights that Wanda keeps; <b>SparseGPT</b> itself chooses, and corrects column by column.</p>`,
     task: "Drag <b>Move</b> from 0 to 100%: the dots travel to where the update puts them, and the error falls.",
     example: "close",
     many: true,
@@ -198,8 +198,8 @@ const STEPS = [
     body: ({
       layer,
     }) => `<p>These are ${layer.rows.length * layer.columns.length} of the ${(layer.shape[0] * layer.shape[1]).toLocaleString("en")} weights of <code>${layer.name}</code> of ${layer.source}: ${layer.rows.length} outputs, ${layer.columns.length} neighbouring inputs.</p>
-      <p>in ${layer.loudest} is ${Math.round(layer.loudness)} times as loud as the middle one of its ${layer.shape[1]} inputs. Wanda keeps even small weights there; Magnitude does not see it. Half of the layer is pruned: Magnitude compares all its weights, Wanda those of a row, all ${layer.shape[1]}.</p>`,
-    task: "Click any weight: it opens in the Lab, in the view Inside.",
+      <p>in ${layer.loudest} is ${Math.round(layer.loudness)} times as loud as the median of its ${layer.shape[1]} inputs. Wanda keeps even small weights there; Magnitude does not see it. Half of the layer is pruned: Magnitude compares all its weights, Wanda those of a row, all ${layer.shape[1]}.</p>`,
+    task: "Click any weight: a new tab opens it in the Lab, under <b>Inside</b>.",
     show: ["real"],
     lit: ["real"],
     controls: [],
@@ -228,6 +228,18 @@ function linkTo(index) {
 /** The lowest score of a row that is kept. */
 function lowestKept({ scores, mask }, row) {
   return Math.min(...scores[row].filter((_, j) => mask[row][j]));
+}
+
+/** What a weight that is kept has overtaken: the highest score of its row that is pruned. With as many digits as tell
+ * the two apart, since at the moment of overtaking they differ little. */
+function replaced({ scores, mask }, w, row, column) {
+  const other = scores[row].reduce(
+    (best, score, j) => (!mask[row][j] && (best < 0 || score > scores[row][best]) ? j : best),
+    -1,
+  );
+  const kept = `${plain(w[row][column])} is kept`;
+  if (other < 0) return `${kept}.`;
+  return `${kept}. Its score ${plain(scores[row][column])} is above ${plain(scores[row][other])}, that of ${plain(w[row][other])} (in ${other}), which is pruned.`;
 }
 
 /** A larger weight whose loss alone did less than that of a smaller one in the same row, and that one; or null. */
