@@ -80,7 +80,7 @@ def _hover(group: Group, dense: Row | None) -> str:
     if ratio:
         low, high = ratio[1:]
         lines.append(
-            f"{times(ratio[0])} x dense" + (f" ({times(low)} to {times(high)})" if low and high else "")
+            f"{times(ratio[0])} × dense" + (f" ({times(low)} to {times(high)})" if low and high else "")
         )
     divergence, changed = group.mean("kl_to_dense"), group.mean("top1_changed")
     if divergence is not None:

@@ -18,7 +18,7 @@ TITLES = (
     "Method",
     "Sparsity",
     "Perplexity <small>95% interval</small>",
-    "x dense",
+    "× dense",
     "KL to dense",
     "First choice changed",
     "Time",
@@ -177,8 +177,8 @@ def reach(outcome: Outcome, percent: float) -> str:
         each.append(f"<li><b>{escape(name(method))}</b>: {said}</li>")
     accepted = dense["perplexity"] * (1 + percent / 100)
     return (
-        f'<p class="reach">Up to a perplexity of {number(accepted)} instead of {number(dense["perplexity"])} '
-        f'can be pruned:</p><ul class="amounts">{"".join(each)}</ul>'
+        f'<p class="reach">If a perplexity of {number(accepted)} instead of {number(dense["perplexity"])} is accepted, '
+        f'these shares can be pruned:</p><ul class="amounts">{"".join(each)}</ul>'
     )
 
 

@@ -81,11 +81,12 @@ def _cost(alike: Sequence[Group], dense: Row) -> str:
     verb = "raises" if ratio >= 1 else "lowers"
     said = (
         f"At {escape(amount(best.first))}, <b>{escape(name(contender(best.first)))}</b> {verb} perplexity from "
-        f"{number(dense['perplexity'])} to {number(best.perplexity)} ({times(ratio)} x)."
+        f"{number(dense['perplexity'])} to {number(best.perplexity)} ({times(ratio)} ×)."
     )
     if others:
         each = ", ".join(
-            f"{escape(name(contender(group.first)))} {times((group.perplexity or 0) / dense['perplexity'])} x"
+            f"with {escape(name(contender(group.first)))} it is "
+            f"{times((group.perplexity or 0) / dense['perplexity'])} ×"
             for group in others
         )
         said += f" {each[:1].upper()}{each[1:]}."

@@ -16,11 +16,15 @@ def times(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0.8 s`, `12 s` or `2 min 10 s`."""
+    """`0.8 s`, `12 s`, `2 min 10 s` or `5 h 1 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60} s"
+    if whole < 90:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def threads(count: int) -> str:

@@ -48,10 +48,10 @@ def runs_figure(runs: Sequence[Run]) -> go.Figure:
                         "size": 9,
                     },
                     customdata=[[point.perplexity, point.pattern] for point in points],
-                    hovertemplate=f"{name(method)}, %{{customdata[1]}} %{{x:.0f}}%: %{{y:.2f}} x dense, perplexity "
+                    hovertemplate=f"{name(method)}, %{{customdata[1]}} %{{x:.0f}}%: %{{y:.2f}} × dense, perplexity "
                     "%{customdata[0]:.4g}<extra></extra>",
                 )
     figure.update_xaxes(title="% of the weights pruned", rangemode="tozero")
-    figure.update_yaxes(title="perplexity, x dense", type="log")
+    figure.update_yaxes(title="perplexity, × dense", type="log")
     figure.update_layout(legend={"y": -0.25, "yanchor": "top"})
     return figure

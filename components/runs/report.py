@@ -22,7 +22,7 @@ def runs_table(runs: Sequence[Run]) -> str:
             label = point_name(row)
             text = number(point.perplexity) if point.perplexity is not None else "–"
             if run.dense and point.perplexity and point.method != "dense":
-                text += f" <small>{times(point.perplexity / run.dense)} x dense</small>"
+                text += f" <small>{times(point.perplexity / run.dense)} × dense</small>"
             cells.setdefault(label, {})[run.id] = text
     body = ""
     for label, own in cells.items():
@@ -32,7 +32,7 @@ def runs_table(runs: Sequence[Run]) -> str:
     note = (
         "Measured on the same windows: the perplexities compare."
         if len(windows) == 1
-        else "<b>Measured on different windows:</b> perplexities do not compare, only “x dense” gives a rough idea."
+        else "<b>Measured on different windows:</b> perplexities do not compare, only “× dense” gives a rough idea."
     )
     texts = "".join(
         f'<li><a href="./?{escape(run.link, quote=True)}">{escape(run.name)}</a>: {escape(run.text)}</li>'

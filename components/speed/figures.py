@@ -67,7 +67,7 @@ def model_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
             orientation="h",
             width=0.6,
             marker_color=[_COLOURS.get(row["kernel"], OTHER) for row in shown],
-            text=[f"{row['tokens_per_second']:.3g} ({row['times_dense']:.2f} x)" for row in shown],
+            text=[f"{row['tokens_per_second']:.3g} ({row['times_dense']:.2f} ×)" for row in shown],
             textposition="auto",
             insidetextanchor="start",
             error_x={
@@ -126,7 +126,7 @@ def shapes_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
                     "pattern_shape": "/" if kernel.endswith(GRAPH) else "",
                 },
                 customdata=[[row["milliseconds"], row["low"], row["high"]] for row in own],
-                hovertemplate="%{x}: %{y:.2f} x dense, %{customdata[0]:.3g} ms (%{customdata[1]:.3g} to "
+                hovertemplate="%{x}: %{y:.2f} × dense, %{customdata[0]:.3g} ms (%{customdata[1]:.3g} to "
                 "%{customdata[2]:.3g})<extra>" + kernel_name(kernel) + "</extra>",
                 legendgroup=kernel,
                 showlegend=bool(own) and kernel not in shown,
@@ -147,6 +147,6 @@ def shapes_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
             row=place,
             col=1,
         )
-    figure.update_yaxes(title="x dense", rangemode="tozero", nticks=5)
+    figure.update_yaxes(title="× dense", rangemode="tozero", nticks=5)
     figure.update_layout(legend={"y": -0.08, "yanchor": "top"}, bargap=0.25)
     return figure

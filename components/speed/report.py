@@ -27,12 +27,12 @@ def verdict_html(rows: list[dict[str, Any]]) -> str:
         return "The layers are measured; the whole model comes next."
     dense = next(row for row in rows if row["part"] == "decode" and row["kernel"] == "dense")
     said = (
-        f"Packed 2:4 generates <b>{packed['tokens_per_second']:.3g} tokens/s, {packed['times_dense']:.2f} x dense</b>, "
-        f"{_pace(packed, dense)} (limit from memory traffic: {packed['bound']:.2f} x)."
+        f"Packed 2:4 generates <b>{packed['tokens_per_second']:.3g} tokens/s, {packed['times_dense']:.2f} × dense</b>, "
+        f"{_pace(packed, dense)} (limit from memory traffic: {packed['bound']:.2f} ×)."
     )
     masked = next((row for row in rows if row["part"] == "decode" and row["kernel"] == "masked dense"), None)
     if masked is not None:
-        said += f" With zeros stored as zeros: {masked['times_dense']:.2f} x, {_pace(masked, dense)}."
+        said += f" With zeros stored as zeros: {masked['times_dense']:.2f} ×, {_pace(masked, dense)}."
     return said
 
 
@@ -105,7 +105,7 @@ def published_html(rows: list[dict[str, Any]]) -> str:
     )
     return (
         '<h2>What others measured of 2:4 on GPUs</h2><div class="scroll" tabindex="0"><table class="results">'
-        f"<thead><tr><th>What</th><th>x dense</th><th>Source</th></tr></thead><tbody>{body}</tbody></table></div>"
+        f"<thead><tr><th>What</th><th>× dense</th><th>Source</th></tr></thead><tbody>{body}</tbody></table></div>"
         "<p class='hint'>Published, not measured here.</p>"
     )
 

@@ -41,7 +41,8 @@ def test_three_digits_of_a_ratio(value: float, written: str) -> None:
         (89.4, "89 s"),
         (89.6, "1 min 30 s"),
         (130, "2 min 10 s"),
-        (3599.7, "60 min 0 s"),
+        (3599.7, "1 h 0 min"),
+        (18080, "5 h 1 min"),
     ],
 )
 def test_a_duration_never_has_sixty_seconds(seconds: float, written: str) -> None:
