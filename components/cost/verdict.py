@@ -53,7 +53,7 @@ def verdict(outcome: Outcome) -> str:
             by_amount.setdefault(amount(group.first), []).append(group)
     if not by_amount:
         return _headline(
-            f"The dense model's perplexity is {number(dense['perplexity'])}. What pruning costs comes next."
+            f"The dense model's perplexity is {number(dense['perplexity'])}. No pruned model is measured yet."
         )
     nearest = min(by_amount.values(), key=lambda alike: _from_half(alike[0].first))
     said = _headline(f"{_cost(nearest, dense)} {_better(nearest)}")

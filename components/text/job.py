@@ -21,7 +21,7 @@ from components.workspace.setup import Setup
 from wanda_core.errors import Refused
 from wanda_core.method.recipe import Recipe
 
-GALLERY = {"third": "30% removed", "half": "Half removed", "two-four": "2:4"}
+GALLERY = {"third": "30% pruned", "half": "50% pruned", "two-four": "2:4"}
 """Recorded texts, all on one prompt, by magnitude, Wanda and SparseGPT."""
 
 

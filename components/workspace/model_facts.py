@@ -15,7 +15,7 @@ from components.workspace.models import loaded
 
 SECONDS = 5
 """That the Hub has to answer in."""
-KNOWN = {POCKET: 1_400_000, SMOLLM2: 134_515_008}
+KNOWN = {POCKET: 2_828_736, SMOLLM2: 134_515_008}
 """Weights of the built-in models."""
 RECORDED_BLOCKS = 30
 """Of SmolLM2-135M."""
