@@ -121,7 +121,7 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
     point.change(None, point, None, js=links.POINT.replace("DEFAULT", default), queue=False)
     for view, tab in laid_out:
         view.connect(page, tab)
-    _estimate(panel, demo, sources)
+    _estimate(panel, kept_run, demo, sources)
     panel.run.run.click(None, None, None, js=TO_VERDICT, queue=False)
     controls = dict(panel.form.controls)
     for view in views:
@@ -169,8 +169,8 @@ def _chip(focus: Focus) -> str:
     return f'<p class="chip">In focus: {said} <span>Click a point or a row in Cost to look at another.</span></p>'
 
 
-def _estimate(panel: Panel, demo: gr.Blocks, sources: Sequence[str]) -> None:
-    """Say what a run will take whenever a control was changed."""
+def _estimate(panel: Panel, kept_run: gr.Textbox, demo: gr.Blocks, sources: Sequence[str]) -> None:
+    """Say what a run will take whenever a control was changed or a run is over."""
     names = list(panel.form.components)
     controls = list(panel.form.components.values())
 
@@ -178,7 +178,7 @@ def _estimate(panel: Panel, demo: gr.Blocks, sources: Sequence[str]) -> None:
         return list(estimate(dict(zip(names, values, strict=True)), sources))
 
     gr.on(
-        [demo.load, *(control.change for control in controls)],
+        [demo.load, kept_run.change, *(control.change for control in controls)],
         said,
         controls,
         [panel.estimate, panel.model_note],

@@ -211,8 +211,9 @@ class Cost(View):
                 **QUIET,
             )
         self.run.change(handlers.refocus, [self.run, page.focus], page.focus, concurrency_limit=8, **QUIET)
+        # The table too: a run keeps its name while points come in, and the one in focus is seldom the first.
         gr.on(
-            [page.focus.change, self.run.change, by.input, page.demo.load],
+            [page.focus.change, self.run.change, self.table.change, by.input, page.demo.load],
             handlers.focused,
             [self.run, by, page.focus],
             [self.mark, self.layers],

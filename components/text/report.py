@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from components.display.html import model_name
 from components.display.number_format import number, threads
 from components.text.job import Texts
 
@@ -37,7 +38,7 @@ are packed: zeros are multiplied like any number.</dd>
 
 
 def _label(protocol: dict[str, Any], recorded: bool) -> str:
-    model = escape(str(protocol["source"]))
+    model = escape(model_name(protocol))
     if not recorded:
         return f'<p class="label">Written here, now, by <b>{model}</b></p>'
     return (

@@ -207,6 +207,12 @@ def test_a_saved_picture_has_a_title_on_white(pocket: Visit, tmp_path: Path) -> 
     assert title.getextrema()[0] < 80  # dark letters on it
 
 
+def test_after_a_run_the_point_in_focus_is_marked_and_nothing_is_left_to_measure(measured: Visit) -> None:
+    # A run keeps its name while its points come in: the mark must follow the table.
+    expect(measured.page.locator("#points tr.in-focus")).to_contain_text("Wanda 50%", timeout=SECONDS)
+    expect(measured.page.locator("#estimate")).to_contain_text("7 already measured", timeout=SECONDS)
+
+
 def test_files_hold_what_is_shown(measured: Visit, tmp_path: Path) -> None:
     content = json.loads(saved(measured, "#json", tmp_path).read_text(encoding="utf-8"))
     assert [row["method"] for row in content["rows"]] == ["dense", *["wanda", "magnitude"] * 3]
