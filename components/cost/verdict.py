@@ -81,12 +81,12 @@ def _cost(alike: Sequence[Group], dense: Row) -> str:
     verb = "raises" if ratio >= 1 else "lowers"
     said = (
         f"At {escape(amount(best.first))}, <b>{escape(name(contender(best.first)))}</b> {verb} perplexity from "
-        f"{number(dense['perplexity'])} to {number(best.perplexity)} ({times(ratio)} ×)."
+        f"{number(dense['perplexity'])} to {number(best.perplexity)} ({times(ratio)}&nbsp;×)."
     )
     if others:
         each = ", ".join(
             f"with {escape(name(contender(group.first)))} it is "
-            f"{times((group.perplexity or 0) / dense['perplexity'])} ×"
+            f"{times((group.perplexity or 0) / dense['perplexity'])}&nbsp;×"
             for group in others
         )
         said += f" {each[:1].upper()}{each[1:]}."

@@ -35,7 +35,7 @@ def test_a_lower_perplexity_is_said_with_its_interval(make: Any) -> None:
     low, high = (100 * (1 - math.exp(-end)) for end in (interval.low, interval.high))
     assert f"Wanda's perplexity is lower than Magnitude's by {low:.0f} to {high:.0f}%." in said
     dense, wanda = math.exp(3.1), math.exp(3.1 + np.mean(LITTLE))
-    assert f"raises perplexity from {dense:.4g} to {wanda:.4g} ({wanda / dense:.2f} ×)" in said
+    assert f"raises perplexity from {dense:.4g} to {wanda:.4g} ({wanda / dense:.2f}&nbsp;×)" in said
 
 
 def test_the_better_one_is_named_whoever_it_is(make: Any) -> None:
