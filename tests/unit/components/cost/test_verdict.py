@@ -106,6 +106,6 @@ def test_several_seeds_are_one_point_of_their_mean_loss(make: Any) -> None:
 def test_before_and_without_the_dense_model(make: Any) -> None:
     outcome = make([(recipe("wanda"), LITTLE)])
     assert "Measuring the dense model first" in verdict(Outcome(outcome.protocol, []))
-    assert "What pruning costs comes next" in verdict(Outcome(outcome.protocol, outcome.rows[:1]))
+    assert "No pruned model is measured yet" in verdict(Outcome(outcome.protocol, outcome.rows[:1]))
     failed = outcome.rows[0] | {"perplexity": None, "error": "out of memory"}
     assert "could not be measured" in verdict(Outcome(outcome.protocol, [failed]))
