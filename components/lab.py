@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 
 from components.assets import ASSETS
 from components.display import chart_style
+from components.jobs import run_button
 from components.jobs.queue import Worker
 from components.learn import layout as learn
 from components.limits import LIMITS
@@ -121,6 +122,7 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
     point.change(None, point, None, js=links.POINT.replace("DEFAULT", default), queue=False)
     for view, tab in laid_out:
         view.connect(page, tab)
+    run_button.find_tasks(page.worker, demo, visitor, page.buttons)
     _estimate(panel, kept_run, demo, sources)
     panel.run.run.click(None, None, None, js=TO_VERDICT, queue=False)
     controls = dict(panel.form.controls)
@@ -150,6 +152,10 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
         show_progress="hidden",
     )
     links.open_view(restored, tabs, [view.key for view in views])
+    # No component shows Gradio's own progress. Were they to be told of it, every message would let the browser copy all
+    # that events have changed so far, charts too: with a run's ten messages a second it would be busy all the time.
+    for event in demo.fns.values():
+        event.show_progress_on = [kept_run]
 
 
 def _first_focus(source: str) -> Focus:

@@ -43,6 +43,8 @@ class RunButton:
     ask: gr.Row
     after: gr.Button
     instead: gr.Button
+    found: gr.State
+    """Set when the page is loaded, where the browser has a task of that view."""
 
 
 class Turns:
@@ -72,13 +74,12 @@ def lay_out(view: str, label: str, ready: str, *, run_id: str, status_id: str) -
         after = gr.Button("After it", size="sm", min_width=80, elem_id=f"{run_id}-after")
         instead = gr.Button("Instead of it", size="sm", min_width=80, elem_id=f"{run_id}-instead")
     status = gr.HTML(status_line.ready(ready), elem_id=status_id)
-    return RunButton(view, run, stop, status, ask, after, instead)
+    return RunButton(view, run, stop, status, ask, after, instead, gr.State(False))
 
 
 def connect(
     worker: Worker,
     button: RunButton,
-    page: gr.Blocks,
     visitor: gr.BrowserState,
     *,
     inputs: Mapping[str, gr.components.Component],
@@ -87,7 +88,7 @@ def connect(
     update: Callable[[Any, Values], list[Any]],
     titles: Mapping[str, str],
 ) -> None:
-    """Let Run start a job and Stop end it, and show on a reloaded page what it had started.
+    """Let Run start a job and Stop end it, and show what was found by `find_tasks` on a reloaded page.
 
     Args:
         inputs: controls by name; `make_job` gets their values by these names, and refuses what is wrong.
@@ -159,18 +160,34 @@ def connect(
     async def reattach(visitor: str | None, request: gr.Request) -> AsyncIterator[list[Any]]:
         owner = owner_of(visitor, request)
         task = worker.last(owner, button.view)
-        if task is None:
-            yield [gr.skip(), gr.skip(), gr.skip(), gr.skip(), *keep]
-            return
-        async for values in follow(task, owner, {}):
-            yield values
+        if task is not None:
+            async for values in follow(task, owner, {}):
+                yield values
 
-    page.load(reattach, visitor, shown, **common)
+    button.found.change(reattach, visitor, shown, **common)
 
     def leave(visitor: str | None, request: gr.Request) -> None:
         worker.leave(owner_of(visitor, request), button.view)
 
     button.stop.click(leave, visitor, queue=False, api_visibility="private")
+
+
+def find_tasks(
+    worker: Worker, page: gr.Blocks, visitor: gr.BrowserState, buttons: Sequence[RunButton]
+) -> None:
+    """When the page is loaded, look which views have a task: one event for all, as each takes the browser a while."""
+
+    def find(visitor: str | None, request: gr.Request) -> list[Any]:
+        owner = owner_of(visitor, request)
+        return [worker.last(owner, button.view) is not None or gr.skip() for button in buttons]
+
+    page.load(
+        find,
+        visitor,
+        [button.found for button in buttons],
+        api_visibility="private",
+        show_progress="hidden",
+    )
 
 
 def owner_of(visitor: object, request: gr.Request) -> str:

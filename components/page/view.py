@@ -37,6 +37,8 @@ class Page:
     kept_run: gr.Textbox
     """Takes a finished run as `run_summary.as_json`: the browser keeps it."""
     views: Sequence[View] = ()
+    buttons: list[RunButton] = field(default_factory=list)
+    """All that were wired."""
     titles: dict[str, str] = field(default_factory=dict)
     """What each view is called, by its key."""
 
@@ -52,6 +54,7 @@ class Page:
     ) -> None:
         """Wire a run button: `make_job` gets the values of the view's form, of the panel, the point in `focus`, and
         `more`, all by name."""
+        self.buttons.append(button)
         inputs = {
             **self.panel.components,
             **form.components,
@@ -61,7 +64,6 @@ class Page:
         run_button.connect(
             self.worker,
             button,
-            self.demo,
             self.visitor,
             inputs=inputs,
             outputs=outputs,
