@@ -83,6 +83,7 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
     focus = gr.State(_first_focus(sources[0]))
     kept_run = gr.Textbox(visible="hidden")
     kept_run.change(None, kept_run, None, js=run_store.KEEP, queue=False)
+    nobody = gr.HTML(visible="hidden")
     notice = gr.HTML(visible=False, elem_id="notice")
     with gr.Row(elem_id="columns"):
         with gr.Column(scale=2, min_width=300, elem_id="panel"):
@@ -155,7 +156,7 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
     # No component shows Gradio's own progress. Were they to be told of it, every message would let the browser copy all
     # that events have changed so far, charts too: with a run's ten messages a second it would be busy all the time.
     for event in demo.fns.values():
-        event.show_progress_on = [kept_run]
+        event.show_progress_on = [nobody]
 
 
 def _first_focus(source: str) -> Focus:
