@@ -123,7 +123,6 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
     point.change(None, point, None, js=links.POINT.replace("DEFAULT", default), queue=False)
     for view, tab in laid_out:
         view.connect(page, tab)
-    run_button.find_tasks(page.worker, demo, visitor, page.buttons)
     _estimate(panel, kept_run, demo, sources)
     panel.run.run.click(None, None, None, js=TO_VERDICT, queue=False)
     controls = dict(panel.form.controls)
@@ -132,6 +131,7 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
     own_text = ("source", default_text)
     tied = {"calibration": own_text, "evaluation": own_text}
     restored = links.connect(demo, tabs, notice, controls, [view.key for view in views], sources, tied)
+    run_button.find_tasks(page.worker, restored, visitor, page.buttons)
     names = list(panel.form.components)
 
     def restore_point(request: gr.Request, *values: Any) -> Any:

@@ -190,15 +190,19 @@ def focused(run: object, quantity: object, focus: object) -> list[Any]:
     return [mark, layers_value(outcome, quantity, focus) if outcome and index is not None else gr.skip()]
 
 
-def follow_model(run: object, source: object, percent: object, quantity: object, focus: object) -> list[Any]:
-    """What is shown is of the model that is selected: its recorded results, or that there are none yet."""
+def follow_model(
+    own: Outcome | None, run: object, source: object, percent: object, quantity: object, focus: object
+) -> list[Any]:
+    """What is shown is of the model that is selected: the visitor's own last results where they are of that model, else
+    its recorded ones, or that there are none yet."""
     try:
         outcome = shown(run)
     except Refused:
         outcome = None
     if outcome is not None and outcome.asked is not None and outcome.asked.setup.source == source:
         return [gr.skip()] * len(SHOWN)
-    return values_of(recorded_of(source), source, percent, quantity, focus)
+    mine = own if own is not None and own.asked is not None and own.asked.setup.source == source else None
+    return values_of(mine or recorded_of(source), source, percent, quantity, focus)
 
 
 def changes(run: object, values: Mapping[str, Any], sources: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from components.cost.figures import QUANTITIES
 from components.cost.handlers import BUDGET, SHOWN
 from components.cost.kept import recorded_of
 from components.cost.request import MOST_PERCENT, check_measure
+from components.jobs.run_button import owner_of
 from components.page.link_settings import hub_id, one_of, truth, whole
 from components.page.view import Page, View
 from components.workspace.defaults import default_source
@@ -185,9 +186,14 @@ class Cost(View):
             update=handlers.update,
         )
         source, budget, by = page.panel["source"], self.form["budget"], self.form["layers_by"]
+
+        def follow(visitor: object, request: gr.Request, *values: Any) -> list[Any]:
+            task = page.worker.last(owner_of(visitor, request), page.panel_run.view)
+            return handlers.follow_model(task.outcome if task else None, *values)
+
         source.change(
-            handlers.follow_model,
-            [self.run, source, budget, by, page.focus],
+            follow,
+            [page.visitor, self.run, source, budget, by, page.focus],
             self.shown,
             concurrency_limit=4,
             **QUIET,

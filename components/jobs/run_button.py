@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from components.display import status_line
 from components.display.number_format import duration
@@ -173,15 +174,19 @@ def connect(
 
 
 def find_tasks(
-    worker: Worker, page: gr.Blocks, visitor: gr.BrowserState, buttons: Sequence[RunButton]
+    worker: Worker, restored: Dependency, visitor: gr.BrowserState, buttons: Sequence[RunButton]
 ) -> None:
-    """When the page is loaded, look which views have a task: one event for all, as each takes the browser a while."""
+    """When the page is loaded, look which views have a task: one event for all, as each takes the browser a while.
+
+    Args:
+        restored: the event that sets controls as a link says; what follows from these must not come after the results.
+    """
 
     def find(visitor: str | None, request: gr.Request) -> list[Any]:
         owner = owner_of(visitor, request)
         return [worker.last(owner, button.view) is not None or gr.skip() for button in buttons]
 
-    page.load(
+    restored.then(
         find,
         visitor,
         [button.found for button in buttons],
