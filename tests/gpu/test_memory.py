@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,16 @@ def test_a_second_run_is_accepted(tokens: Tensor, machine: SimulatedCuda) -> Non
         prune(prunable, tokens, Recipe(), micro_batch=2)
 
 
+PAIRED = (("wanda", "torch"), ("magnitude", "driver"), ("sparsegpt", "cublas"), ("wanda+admm", "torch"))
+"""Each method and each failure; all with all are long."""
+
+
 @pytest.mark.parametrize(
     ("method", "failure"),
-    [("wanda", "torch"), ("magnitude", "driver"), ("sparsegpt", "cublas"), ("wanda+admm", "torch")],
+    [
+        pytest.param(*pair, marks=() if pair in PAIRED else pytest.mark.long)
+        for pair in product(("wanda", "magnitude", "sparsegpt", "wanda+admm"), FAILURES)
+    ],
 )
 def test_out_of_memory_anywhere_is_refused_and_the_next_run_works(
     method: str, failure: str, tokens: Tensor, machine: SimulatedCuda

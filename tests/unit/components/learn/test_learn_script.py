@@ -25,7 +25,7 @@ from wanda_core.method.scores import scores_of
 from wanda_core.method.sparsegpt import SparseGptFactor, sparsegpt
 
 SCRIPT = Path(__file__).parents[4] / "assets" / "learn" / "arithmetic.js"
-MATRICES = 400
+MATRICES = 1000
 SPARSITIES = (0, 0.125, 0.25, 0.3, 0.375, 0.5, 0.6, 0.625, 0.7, 0.75, 0.875, 0.9, 1)
 SETTINGS = [
     {"pattern": pattern, "group": group, "sparsity": sparsity}
@@ -96,7 +96,7 @@ def test_scores_masks_and_errors_are_the_engines() -> None:
     cases, tied = [], 0
     for w, x in matrices():
         for method in ("magnitude", "wanda"):
-            # Six settings for each matrix, every one for well over a hundred: all on all would take minutes.
+            # Six settings for each matrix, every one for some hundred: all on all would take minutes.
             for settings in draw.sample(SETTINGS, 6):
                 cases.append({"w": w.tolist(), "x": x.tolist(), "method": method, "settings": settings})
     assert len(cases) == 12 * MATRICES

@@ -53,9 +53,13 @@ def threads(request: pytest.FixtureRequest):
 
 TOKENS = [1, 2, 5, cpu.FEW, cpu.FEW + 1, 40]
 ONE_OR_TWO_THREADS = [
-    (shape, tokens, 1 + (i + j) % 2) for i, shape in enumerate(SHAPES) for j, tokens in enumerate(TOKENS)
+    pytest.param(shape, tokens, threads, marks=() if threads == 1 + (i + j) % 2 else pytest.mark.long)
+    for i, shape in enumerate(SHAPES)
+    for j, tokens in enumerate(TOKENS)
+    for threads in (1, 2)
 ]
-"""Every shape with every number of tokens; the threads alternate, so that each of both meets one and two of them."""
+"""Every shape with every number of tokens; the threads alternate, so that each of both meets one and two of them; the
+other half is long."""
 
 
 @pytest.mark.parametrize(("shape", "tokens", "threads"), ONE_OR_TWO_THREADS, indirect=["threads"])
