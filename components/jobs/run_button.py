@@ -44,8 +44,8 @@ class RunButton:
     ask: gr.Row
     after: gr.Button
     instead: gr.Button
-    found: gr.State
-    """Set when the page is loaded, where the browser has a task of that view."""
+    found: gr.Textbox
+    """Filled when the page is loaded, where the browser has a task of that view."""
 
 
 class Turns:
@@ -75,7 +75,7 @@ def lay_out(view: str, label: str, ready: str, *, run_id: str, status_id: str) -
         after = gr.Button("After it", size="sm", min_width=80, elem_id=f"{run_id}-after")
         instead = gr.Button("Instead of it", size="sm", min_width=80, elem_id=f"{run_id}-instead")
     status = gr.HTML(status_line.ready(ready), elem_id=status_id)
-    return RunButton(view, run, stop, status, ask, after, instead, gr.State(False))
+    return RunButton(view, run, stop, status, ask, after, instead, gr.Textbox(visible="hidden"))
 
 
 def connect(
@@ -161,9 +161,11 @@ def connect(
     async def reattach(visitor: str | None, request: gr.Request) -> AsyncIterator[list[Any]]:
         owner = owner_of(visitor, request)
         task = worker.last(owner, button.view)
-        if task is not None:
-            async for values in follow(task, owner, {}):
-                yield values
+        if task is None:  # meanwhile forgotten; who yields nothing empties all outputs
+            yield [gr.skip(), gr.skip(), gr.skip(), gr.skip(), *keep]
+            return
+        async for values in follow(task, owner, {}):
+            yield values
 
     button.found.change(reattach, visitor, shown, **common)
 
@@ -184,7 +186,7 @@ def find_tasks(
 
     def find(visitor: str | None, request: gr.Request) -> list[Any]:
         owner = owner_of(visitor, request)
-        return [worker.last(owner, button.view) is not None or gr.skip() for button in buttons]
+        return ["found" if worker.last(owner, button.view) else gr.skip() for button in buttons]
 
     restored.then(
         find,

@@ -87,9 +87,9 @@ def _heap_bytes(prunable: PrunableModel) -> int:
 
 
 def gram_bytes(prunable: PrunableModel, schedule: str) -> int:
-    """Upper estimate of what Gram matrices and the update made of them add: those waiting for a decision, and six more
-    to factorise one; and `CORRECTING` of the largest layer's size. A walk holds those of the layers it decides together
-    (`layer`: an experts module's, `dense`: all)."""
+    """Upper estimate of what Gram matrices and the update made of them add: those waiting for a decision, and then
+    either six more to factorise one, or two and `CORRECTING` of the largest layer's size to correct with it. A walk
+    holds those of the layers it decides together (`layer`: an experts module's, `dense`: all)."""
     sizes: dict[object, int] = {}
     widest = 0
     for layer in prunable.layers:
@@ -97,7 +97,8 @@ def gram_bytes(prunable: PrunableModel, schedule: str) -> int:
         together = {"layer": (layer.block, layer.kind), "block": layer.block, "dense": None}[schedule]
         sizes[together] = sizes.get(together, 0) + size
         widest = max(widest, size)
-    return max(sizes.values()) + 6 * widest + 4 * CORRECTING * max(x.stored.numel() for x in prunable.layers)
+    largest = 4 * max(layer.stored.numel() for layer in prunable.layers)
+    return max(sizes.values()) + max(6 * widest, 2 * widest + CORRECTING * largest)
 
 
 def recovery_bytes(prunable: PrunableModel, tokens: int, together: int) -> int:

@@ -1,4 +1,4 @@
-"""What the server sends of a page, through the middleware that it is launched with."""
+"""What the server sends of a page, through its middleware."""
 
 from __future__ import annotations
 
@@ -6,17 +6,11 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
-import gradio as gr
 import httpx
 import pytest
-from starlette.responses import PlainTextResponse
-from starlette.testclient import TestClient
-from starlette.types import Receive, Scope, Send
 
 from components.assets import ASSETS
-from components.lab import middleware
-from components.page.header import HEAD
-from components.page.kept_files import HASHED, KeptFiles
+from tests.support.server import served
 
 
 class Tags(HTMLParser):
@@ -36,18 +30,8 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    with gr.Blocks(title="Wanda Lab") as demo:
-        gr.HTML("<p>here</p>")
-    demo.launch(
-        head=HEAD,
-        app_kwargs={"middleware": middleware()},
-        prevent_thread_lock=True,
-        ssr_mode=False,
-        quiet=True,
-    )
-    with httpx.Client(base_url=demo.local_url) as asked:
+    with served() as address, httpx.Client(base_url=address, timeout=60) as asked:
         yield asked
-    demo.close()
 
 
 def test_a_preview_is_of_the_lab_alone(client: httpx.Client) -> None:
@@ -94,38 +78,6 @@ def test_a_file_is_compressed_and_kept_by_browsers(client: httpx.Client) -> None
         assert packed.headers["content-type"] == plain.headers["content-type"]
         assert "immutable" in packed.headers["cache-control"]
     assert "cache-control" not in plain.headers
-
-
-def test_a_file_is_read_once_and_ranges_as_they_are_asked_for() -> None:
-    asked = []
-
-    async def files(scope: Scope, receive: Receive, send: Send) -> None:
-        asked.append(scope["path"])
-        await PlainTextResponse("x" * 1000)(scope, receive, send)
-
-    client = TestClient(KeptFiles(files))
-    for _ in range(3):
-        assert client.get("/assets/one-DphvyggB.js", headers={"accept-encoding": "br"}).text == "x" * 1000
-    assert len(asked) == 1
-    for headers in ({"range": "bytes=0-1", "accept-encoding": "br"}, {"accept-encoding": "gzip"}):
-        client.get("/assets/one-DphvyggB.js", headers=headers)
-    client.head("/assets/one-DphvyggB.js")
-    assert len(asked) == 4
-
-
-@pytest.mark.parametrize(
-    ("path", "kept"),
-    [
-        ("/assets/index-DphvyggB.js", True),
-        ("/assets/Index-Akn07EZk2.js", True),
-        ("/assets/../app-DphvyggB.py", False),
-        ("/assets/sub/index-DphvyggB.js", False),
-        ("/assets/index.js", False),
-        ("/gradio_api/file=assets/index-DphvyggB.js", False),
-    ],
-)
-def test_only_names_with_a_digest_are_kept(path: str, kept: bool) -> None:
-    assert bool(HASHED.fullmatch(path)) is kept
 
 
 def test_what_is_not_there_is_not_kept(client: httpx.Client) -> None:
