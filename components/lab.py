@@ -131,7 +131,6 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
     own_text = ("source", default_text)
     tied = {"calibration": own_text, "evaluation": own_text}
     restored = links.connect(demo, tabs, notice, controls, [view.key for view in views], sources, tied)
-    run_button.find_tasks(page.worker, restored, visitor, page.buttons)
     names = list(panel.form.components)
 
     def restore_point(request: gr.Request, *values: Any) -> Any:
@@ -152,7 +151,8 @@ def _lab(demo: gr.Blocks, views: Sequence[View], sources: Sequence[str]) -> None
         api_visibility="private",
         show_progress="hidden",
     )
-    links.open_view(restored, tabs, [view.key for view in views])
+    opened = links.open_view(restored, tabs, [view.key for view in views])
+    run_button.find_tasks(page.worker, opened, visitor, page.buttons)
     # No component shows Gradio's own progress. Were they to be told of it, every message would let the browser copy all
     # that events have changed so far, charts too: with a run's ten messages a second it would be busy all the time.
     for event in demo.fns.values():

@@ -176,19 +176,19 @@ def connect(
 
 
 def find_tasks(
-    worker: Worker, restored: Dependency, visitor: gr.BrowserState, buttons: Sequence[RunButton]
+    worker: Worker, opened: Dependency, visitor: gr.BrowserState, buttons: Sequence[RunButton]
 ) -> None:
     """When the page is loaded, look which views have a task: one event for all, as each takes the browser a while.
 
     Args:
-        restored: the event that sets controls as a link says; what follows from these must not come after the results.
+        opened: the last event that does what a link says; what follows from these must not come after the results.
     """
 
     def find(visitor: str | None, request: gr.Request) -> list[Any]:
         owner = owner_of(visitor, request)
         return ["found" if worker.last(owner, button.view) else gr.skip() for button in buttons]
 
-    restored.then(
+    opened.then(
         find,
         visitor,
         [button.found for button in buttons],

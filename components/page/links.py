@@ -114,15 +114,15 @@ def connect(
     return restored
 
 
-def open_view(restored: Any, tabs: gr.Tabs, views: Sequence[str]) -> None:
+def open_view(restored: Any, tabs: gr.Tabs, views: Sequence[str]) -> Any:
     """Open the view that a link names, after the rest: a view shows what was restored, and what is chosen before the
-    page is there is forgotten."""
+    page is there is forgotten. Returns the event."""
 
     def chosen(request: gr.Request) -> Any:
         view = request.query_params.get("view")
         return gr.Tabs(selected=view) if view in views else gr.skip()
 
-    restored.then(chosen, None, tabs, **HIDDEN)
+    return restored.then(chosen, None, tabs, **HIDDEN)
 
 
 def _words(value: object) -> str:
