@@ -102,13 +102,13 @@ def opened_tab(values: Values, sources: Sequence[str]) -> Parts:
             source = source_labels().get(focus.setup.source, focus.setup.source).split(":")[0]
             return Parts(shown=now, title=nothing_html(source), body=gr.update(visible=False))
         import_engine()
-        return _showing(inspection, focus, values, fresh=shown is None)
+        return _showing(inspection, focus, values, fresh=shown is None or shown.inspection is None)
     except Refused as error:
         return Parts(title=failed(error))
 
 
 def arrived(values: Values, sources: Sequence[str]) -> Parts:
-    """The whole view, where it was opened before its inspection was found."""
+    """The whole view, where it was opened before its inspection, or the point in focus, was found."""
     return Parts() if values["shown"] is None else opened_tab(values, sources)
 
 

@@ -230,7 +230,7 @@ class Inside(View):
         opened = _named(whole, lambda values: handlers.opened_tab(values, page.sources))
         tab.select(opened, list(whole.values()), outputs, **LIGHT)
         arrived = _named(whole, lambda values: handlers.arrived(values, page.sources))
-        self.parts.arrived.change(arrived, list(whole.values()), outputs, **LIGHT)
+        gr.on([self.parts.arrived.change, page.focus.change], arrived, list(whole.values()), outputs, **LIGHT)
 
         def on(event: Any, handler: Handler) -> None:
             event(_named(own, handler), list(own.values()), outputs, **LIGHT)

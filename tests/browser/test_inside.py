@@ -139,10 +139,6 @@ def test_inspect_click_the_map_move_the_slider_hover_and_click_a_weight(page: Pa
     page.wait_for_function("() => location.search.includes('weight=')")
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="on a busy machine the view may open on the usual preview, not the link's: to be mended",
-)
 def test_a_link_restores_layer_weight_and_preview(page: Page, address: str) -> None:
     inspect(page, address, f"&layer={LAYER}&weight=3,17&compare=ria&as_pruned=off&preview=70&map_by=error")
     page.wait_for_selector("#arithmetic [data-weight='3,17']")

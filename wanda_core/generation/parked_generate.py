@@ -61,7 +61,11 @@ def weights_of(
 
 
 class ParkedText:
-    """One call of `generate`, parked between tokens."""
+    """One call of `generate`, parked between tokens.
+
+    `generate` runs without gradients, a mode of the thread and not of the greenlet: it parks inside, so that whoever
+    switches to it has to put the mode back.
+    """
 
     def __init__(
         self, model: LanguageModel, prompt: Tensor, settings: GenerationConfig, weights: Weights
@@ -78,6 +82,7 @@ class ParkedText:
             )
         )
 
+    @torch.no_grad()
     def step(self) -> int | None:
         """Run until the next token; None: the text has ended."""
         self._weights.put()
@@ -86,6 +91,7 @@ class ParkedText:
         self._random = _random_state(self._device)
         return None if self._generate.dead else token
 
+    @torch.no_grad()
     def close(self) -> None:
         """End `generate` where it is parked."""
         if self._generate and not self._generate.dead:

@@ -47,6 +47,7 @@ def test_texts_that_take_turns_draw_as_they_do_alone(model: LanguageModel) -> No
             if token is not None:
                 tokens.append(token)
     assert written == expected
+    assert torch.is_grad_enabled()  # `generate` parks without gradients
 
 
 def test_a_text_that_has_ended_says_so_and_one_that_is_closed_ends(model: LanguageModel) -> None:
@@ -58,8 +59,10 @@ def test_a_text_that_has_ended_says_so_and_one_that_is_closed_ends(model: Langua
     hook = model.network.register_forward_hook(lambda *_: seen.append("forward"))
     text = parked(model, 1)
     text.step()
+    assert torch.is_grad_enabled()
     text.close()
     text.close()  # nothing to end any more
+    assert torch.is_grad_enabled()
     hook.remove()
     assert seen == ["forward"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,13 +26,6 @@ from wanda_core.pruning.prune_model import prune
 from wanda_core.pruning.result import Pruning
 
 SLOW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture(autouse=True)
-def _with_gradients() -> Iterator[None]:
-    """As a process starts, whatever ran in it before."""
-    with torch.enable_grad():
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -106,6 +106,9 @@ def test_a_page_loaded_anew_keeps_its_links_settings() -> None:
     )  # its tab was never opened
     layer = found.inspection.layers[3].name
     empty = handlers.Shown(None, "pocket", found.focus.recipe, found.focus.setup.digest)
-    parts = handlers.arrived({**panel, "shown": empty, "layer": layer, "weight": "3,17"}, ["pocket"])
+    link = {"layer": layer, "weight": "3,17", "as_pruned": False, "preview": 70}
+    parts = handlers.arrived({**panel, "shown": empty, **link}, ["pocket"])
     assert parts.layer["value"] == layer
     assert parts.weight == "3,17"
+    assert parts.as_pruned is False
+    assert "Wanda 70%" in parts.label
