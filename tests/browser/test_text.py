@@ -157,6 +157,8 @@ def test_three_methods_beside_it_are_too_many(visit: TextVisit) -> None:
         visit.page.locator("#beside").get_by_text(method, exact=True).click()
     visit.write()
     visit.wait_for("up to 2 methods")
+    for method in ("RIA", "Random"):  # the next tests write on this page
+        visit.page.locator("#beside").get_by_text(method, exact=True).click()
 
 
 def test_nothing_is_wider_than_the_screen(visit: TextVisit) -> None:
@@ -192,12 +194,11 @@ STOP_ONCE_ALL_HAVE_GROWN = """() => {
 """In the page itself: who looks from outside, on a busy machine, may come when the texts are at their end."""
 
 
-@pytest.mark.xfail(strict=False, reason="on a busy machine Stop is not always met: not understood yet")
 def test_texts_grow_together_and_stop_ends_them(visit: TextVisit) -> None:
     visit.tab("Text")
     visit.page.evaluate(STOP_ONCE_ALL_HAVE_GROWN)
     visit.write(tokens=480, temperature=10)  # so hot, no text comes to its end by itself
-    visit.page.wait_for_selector("body[data-grown]", timeout=2 * SECONDS)
+    visit.page.wait_for_selector("body[data-grown]", timeout=SECONDS)
     visit.wait_for("Stopped")
     stopped = visit.texts()
     assert visit.page.locator("#texts .cursor").count() == 3, "the texts were at their end"
