@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any
 
 from gradio.components.plot import PlotData
@@ -21,7 +22,7 @@ from components.workspace.experiment import fetch, prepare
 from components.workspace.focus import Focus
 from components.workspace.setup import Setup
 from wanda_core.errors import Refused
-from wanda_core.method.allocations import most_beta
+from wanda_core.method.allocations import linear_ratios, most_beta
 from wanda_core.method.recipe import Recipe
 
 _scans: Shelf[Scanned] = Shelf("scans")
@@ -145,8 +146,7 @@ def chart(found: Scanned, beta: float | None = None) -> PlotData:
         lines["by sensitivity"] = (found.ratios, OTHER, "solid")
         lines["uniform"] = ((mean,) * len(blocks), INK, "dash")
         if beta is not None and 0 < beta <= most_beta(mean, len(blocks)):
-            first = mean - beta * (len(blocks) - 1) / 2
-            steps = tuple(first + beta * block for block in blocks)
+            steps = tuple(linear_ratios(mean, beta, len(blocks)))
             lines[f"linear, BETA {beta:g}"] = (steps, COLOURS["magnitude"], "dashdot")
     for label, (ratios, colour, dash) in lines.items():
         figure.add_scatter(
@@ -190,7 +190,7 @@ def report(found: Scanned) -> str:
     order = sorted(range(len(found.perplexities)), key=lambda block: -found.perplexities[block])
     worst = ", ".join(f"{block} ({number(found.perplexities[block])})" for block in order[:3])
     method = name(found.recipe.method)
-    text = found.protocol["calibration"]
+    text = escape(found.protocol["calibration"])
     return (
         f"<p>Most sensitive to {method}: blocks {worst}; dense {number(found.dense)}. Measured on the first "
         f"{found.windows} calibration windows of {text}, so that the evaluation text stays unseen.</p>"

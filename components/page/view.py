@@ -73,13 +73,14 @@ class Page:
         )
 
     def reported(self, setup: Setup, visitor: object, request: gr.Request) -> dict[str, Any]:
-        """What a report may say besides the points: what the visitor's last job of each view found on that model."""
+        """What a report may say besides the points: what the visitor's last job of each view found on that model, where
+        that has something to report (`reported`, arguments of `report_html`)."""
         found: dict[str, Any] = {}
         for view in self.views:
             task = self.worker.last(owner_of(visitor, request), view.key)
-            own = getattr(task.job, "setup", None) if task and task.over and task.outcome else None
-            if task and own and own.model == setup.model:
-                found |= view.reported(task.outcome)
+            own = getattr(task.job, "setup", None) if task and task.over else None
+            if task and own and own.model == setup.model and hasattr(task.outcome, "reported"):
+                found |= task.outcome.reported()
         return found
 
 
@@ -102,7 +103,3 @@ class View(ABC):
     @abstractmethod
     def connect(self, page: Page, tab: gr.Tab) -> None:
         """Wire it, once all views are laid out."""
-
-    def reported(self, outcome: Any) -> dict[str, Any]:
-        """What a report says of what the view's job found: arguments of `report_html`."""
-        return {}

@@ -56,9 +56,6 @@ class Speed(View):
         self.protocol = gr.HTML(elem_id="speed-protocol")
         self.filled = gr.State(False)
 
-    def reported(self, outcome: Any) -> dict[str, Any]:
-        return outcome.reported()
-
     def connect(self, page: Page, tab: gr.Tab) -> None:
         shown = [self.summary, self.model, self.note, self.shapes, self.sizes, self.protocol]
         page.on_run(

@@ -121,9 +121,6 @@ class Text(View):
         )
         self.filled = gr.State(False)
 
-    def reported(self, outcome: Any) -> dict[str, Any]:
-        return outcome.reported()
-
     def connect(self, page: Page, tab: gr.Tab) -> None:
         page.on_run(
             self.button,

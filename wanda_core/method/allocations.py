@@ -105,6 +105,13 @@ def most_beta(sparsity: float, blocks: int) -> float:
     return min(2 * sparsity, 2 * (1 - sparsity)) / max(1, blocks - 1)
 
 
+def linear_ratios(sparsity: float, beta: float, blocks: int) -> list[float]:
+    """Sparsity of every block under `linear:BETA` (ATP, arXiv 2502.14770): of L blocks block i, counted from 1, is
+    pruned by `S - beta (L - 1) / 2 + beta (i - 1)`, S the mean. For a BETA up to `most_beta` all lie within 0 and 1."""
+    first = sparsity - beta * (blocks - 1) / 2
+    return [min(1.0, max(0.0, first + beta * block)) for block in range(blocks)]
+
+
 def beta_range(sparsity: float, blocks: int) -> str:
     """What BETA may be, in words; its end is rounded down, so that it can be typed."""
     most = math.floor(1e5 * most_beta(sparsity, blocks) + 1e-7) / 1e5

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wanda_core.errors import Refused
 from wanda_core.lazy import target
-from wanda_core.method.allocations import Named, beta_range, most_beta, parse_allocation
+from wanda_core.method.allocations import Named, beta_range, linear_ratios, most_beta, parse_allocation
 from wanda_core.method.recipe import Recipe
 from wanda_core.models.prunable_layers import Layer, PrunableModel
 from wanda_core.pruning.result import BlockScan
@@ -62,11 +62,7 @@ def uniform(prunable: PrunableModel, sparsity: float, *_: object) -> dict[Layer,
 
 
 def linear(prunable: PrunableModel, sparsity: float, _: object, beta: float) -> dict[Layer, float]:
-    """Later blocks are pruned more (ATP, arXiv 2502.14770): of L blocks block i, counted from 1, by
-    `S - beta (L - 1) / 2 + beta (i - 1)`.
-
-    Args:
-        sparsity: S, the mean over the blocks.
+    """Later blocks are pruned more, see `linear_ratios`.
 
     Raises:
         Refused: `beta` would take a block's sparsity below 0 or above 1.
@@ -74,8 +70,8 @@ def linear(prunable: PrunableModel, sparsity: float, _: object, beta: float) -> 
     blocks = len(prunable.blocks)
     if beta > most_beta(sparsity, blocks) * (1 + 1e-9):
         raise Refused(f"{{allocation}} linear:{beta:g}: BETA must lie {beta_range(sparsity, blocks)}")
-    first = sparsity - beta * (blocks - 1) / 2
-    return {layer: min(1.0, max(0.0, first + beta * layer.block)) for layer in prunable.layers}
+    ratios = linear_ratios(sparsity, beta, blocks)
+    return {layer: ratios[layer.block] for layer in prunable.layers}
 
 
 def explicit(prunable: PrunableModel, ratios: Mapping[str, float], sparsity: float) -> dict[Layer, float]:

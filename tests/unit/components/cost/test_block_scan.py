@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.cost.block_scan import Scan, Scanned, beta_of, chart, check_scan
+from components.cost.block_scan import Scan, Scanned, beta_of, chart, check_scan, report
 from components.jobs.job import Progress
 from components.workspace.focus import Focus
 from components.workspace.setup import Setup
@@ -67,3 +67,10 @@ def test_beta_counts_where_the_panel_asks_for_linear() -> None:
     assert beta_of("linear", 0.02) == 0.02
     assert beta_of("owl", 0.02) is None
     assert beta_of("linear", "0.02") is None
+
+
+def test_a_files_name_is_text() -> None:
+    protocol = {"source": "pocket", "length": 32, "calibration": "<img src=x onerror=alert(1)>.txt"}
+    said = report(Scanned(protocol, Recipe(sparsity=0.5), 2.0, (3.0, 2.5), (0.5, 0.5), 2, "told"))
+    assert "<img" not in said
+    assert "&lt;img" in said
