@@ -56,6 +56,7 @@ def latency() -> Latency:
     return events[-1]
 
 
+@pytest.mark.long
 def test_speed_measures_where_two_four_can_win_and_where_not(latency: Latency) -> None:
     layers = [row for row in latency.rows if row["part"] == "layer"]
     assert {row["tokens"] for row in layers} == {1, 16, 128, 1024, 4096}

@@ -17,6 +17,7 @@ from wanda_core.pruning.prune_model import prune
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_a_gguf_source_exports_and_loads_anywhere(smollm2_model: LanguageModel, tmp_path: Path) -> None:
     """In a fresh process, with nothing but transformers."""
     model = smollm2_model
