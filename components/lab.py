@@ -19,6 +19,7 @@ from components.jobs.queue import Worker
 from components.learn import layout as learn
 from components.limits import LIMITS
 from components.page import header, links
+from components.page.blocks import Blocks
 from components.page.compression import PageCompression
 from components.page.kept_files import KeptFiles
 from components.page.preview import Preview
@@ -52,7 +53,7 @@ def build(sources: Sequence[str], views: Sequence[str]) -> gr.Blocks:
         sources: models on offer beside those of the Hub; the first is chosen.
         views: the tabs, each as `module:Class`, in their order; the first is measured by the panel's Run.
     """
-    with gr.Blocks(
+    with Blocks(
         title="Wanda Lab", fill_width=True, analytics_enabled=False, delete_cache=(600, LIMITS.upload_seconds)
     ) as demo:
         _lab(demo, [_view(name) for name in views], sources)

@@ -37,6 +37,8 @@ class Task:
     failure: str | None = None
     started: float | None = None
     ended: float | None = None
+    drawn: tuple[Any, Any, Any] | None = None
+    """An outcome, settings, and what shows it by them: the page's own, so that it draws once for all who follow."""
 
     @property
     def over(self) -> bool:
@@ -141,6 +143,8 @@ class Worker:
         with self._change:
             task.watchers -= 1
             task.left_at = monotonic()
+            if not task.watchers:
+                task.drawn = None
 
     def place(self, task: Task) -> int:
         """How many tasks come before this one."""

@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -23,8 +24,8 @@ from wanda_core.errors import Refused
 REFRESH = 0.2
 """Seconds between two looks at a running task."""
 GAP = 0.05
-"""Seconds between two messages to pages: gradio takes some 25 ms of the event loop for each, because it makes every
-output anew, and others are to be answered meanwhile."""
+"""Seconds between two messages to pages: gradio takes some milliseconds of the event loop for each, and others are to be
+answered meanwhile."""
 VISITOR = re.compile(r"[A-Za-z0-9_-]{20,64}")
 """An id that the page made: random, kept by the browser, the key to its own jobs."""
 
@@ -115,6 +116,13 @@ def connect(
         async for shown in follow(task, owner, values):
             yield shown
 
+    async def draw(task: Task, outcome: Any, values: Values) -> list[Any]:
+        """What shows an outcome; drawn once for all who follow the task with the same settings."""
+        if task.drawn is None or task.drawn[0] is not outcome or task.drawn[1] != values:
+            task.drawn = (outcome, values, asyncio.ensure_future(asyncio.to_thread(update, outcome, values)))
+        drawn = await asyncio.shield(task.drawn[2])
+        return [copy(value) for value in drawn]  # gradio takes the values out of updates
+
     async def follow(task: Task, owner: str, values: Values) -> AsyncIterator[list[Any]]:
         worker.watch(task)
         try:
@@ -127,14 +135,14 @@ def connect(
                 outcome, now = task.outcome, _status(task, worker)
                 fresh = outcome is not None and outcome is not shown
                 if fresh or now != said:  # what is unchanged is not sent again
-                    drawn = await asyncio.to_thread(update, outcome, values) if fresh else keep
+                    drawn = await draw(task, outcome, values) if fresh else keep
                     yield [now if now != said else gr.skip(), *buttons, hide, *drawn]
                     said, shown, hide, buttons = now, outcome, gr.skip(), [gr.skip(), gr.skip()]
                 await asyncio.sleep(REFRESH)
             # Whole once more: who calls without a page gets the last message alone.
             await TURNS.take()
             outcome = task.outcome
-            last = await asyncio.to_thread(update, outcome, values) if outcome is not None else keep
+            last = await draw(task, outcome, values) if outcome is not None else keep
             yield [_ending(task, owner), *_idle(), gr.update(visible=False), *last]
         finally:
             worker.unwatch(task)

@@ -38,6 +38,7 @@ def main() -> None:
         wait_for(address, process)
         config = httpx.get(f"{address}/config", timeout=60).json()
         call = click_of(config, options.button, options.model)
+        time.sleep(15)  # until the model is loaded that is loaded before anybody asks
         print(f"idle: {percentiles(asked(address, lambda spent: spent > 5))}")
         sent: list[int] = []
         threads = [
