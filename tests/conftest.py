@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from tests.support.attack_table import pytest_terminal_summary  # noqa: F401 - a hook
 from tests.support.models import CONFIGS, byte_tokenizer, tiny
 from tests.support.server import served
 from tests.support.simulated_device import SimulatedCuda
