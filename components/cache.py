@@ -6,6 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, TypeVar, cast
 
@@ -75,12 +76,40 @@ class Store:
             self._drop(key)
 
 
-class Shelf(Generic[Value]):
-    """The part of a store that holds one kind of value, under keys of its own."""
+@dataclass(frozen=True)
+class News:
+    """What was put on a shelf in another process, to be put there in this one, too."""
 
-    def __init__(self, name: str, store: Store | None = None) -> None:
+    key: Hashable
+    value: object
+    size: int
+
+    def keep(self) -> None:
+        RESULTS.put(self.key, self.value, self.size)
+
+
+_news: list[News] | None = None
+"""Where a process that will end notes what others should keep."""
+
+
+def note_news() -> list[News]:
+    """A list that from now on gets what is put on shelves that are told of."""
+    global _news
+    _news = []
+    return _news
+
+
+class Shelf(Generic[Value]):
+    """The part of a store that holds one kind of value, under keys of its own.
+
+    Args:
+        told: what a job's own process puts on it reaches the page's process: for plain values alone.
+    """
+
+    def __init__(self, name: str, store: Store | None = None, told: bool = False) -> None:
         self._name = name
         self._store = store if store is not None else RESULTS
+        self._told = told
 
     def get(self, key: Hashable) -> Value | None:
         return cast("Value | None", self._store.get((self._name, key)))
@@ -88,6 +117,8 @@ class Shelf(Generic[Value]):
     def put(self, key: Hashable, value: Value, size: int) -> None:
         """Keep a value of `size` bytes, in place of the key's earlier one."""
         self._store.put((self._name, key), value, size)
+        if self._told and _news is not None:
+            _news.append(News((self._name, key), value, size))
 
     def drop(self, key: Hashable) -> None:
         self._store.drop((self._name, key))

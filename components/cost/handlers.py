@@ -217,6 +217,8 @@ def changes(run: object, values: Mapping[str, Any], sources: Sequence[str]) -> s
     if outcome.asked is None:
         return report.changed([])
     then = outcome.asked
+    if then.setup.source != now.setup.source:
+        return ""  # the results of that model are about to be shown
     names = [
         control(field.name)
         for field in fields(Setup)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from components.cost.outcome import Outcome
 from components.jobs.job import Event, Job, Progress, Put
@@ -32,6 +32,8 @@ class Measure(Job):
     """The same model in int8 beside them."""
     smaller: str = ""
     """Source of a smaller dense model to measure beside them, or empty."""
+
+    overdue: ClassVar[str] = "what was measured is kept, press Run again for the rest"
 
     @property
     def gpu_seconds(self) -> float:

@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass
@@ -34,6 +34,9 @@ Put = Callable[[Event], None]
 class Job(ABC):
     """Heavy work that a visitor asks for: a frozen dataclass of plain values that were checked. Equal jobs are computed
     once, and a job can be sent to another process."""
+
+    overdue: ClassVar[str] = "ask for less"
+    """What to do where it takes longer than it may."""
 
     @property
     def gpu_seconds(self) -> float:

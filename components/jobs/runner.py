@@ -6,10 +6,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib import import_module
 from queue import Empty, SimpleQueue
 from time import monotonic
 
+from components.cache import News, note_news
 from components.jobs.job import Event, Failure, Job, Progress, Put
 from components.limits import LIMITS
 from wanda_core.errors import Refused, Stopped
@@ -64,7 +66,12 @@ def carry_out(job: Job) -> Iterator[Event]:
         yield event
         if isinstance(event, Failure):
             return
-    yield from compute(job)
+    with closing(compute(job)) as events:
+        for event in events:
+            if isinstance(event, News):
+                event.keep()
+            else:
+                yield event
 
 
 def compute(job: Job) -> Iterator[Event]:
@@ -81,7 +88,8 @@ def compute(job: Job) -> Iterator[Event]:
             _heavy.release()
 
     # A generator function: by that `spaces` tells that events are to be sent one by one.
-    yield from _events(work, booked_seconds(job) - ZERO_GPU_MARGIN if ZERO_GPU else LIMITS.seconds)
+    seconds = booked_seconds(job) - ZERO_GPU_MARGIN if ZERO_GPU else LIMITS.seconds
+    yield from _events(work, seconds, job.overdue)
 
 
 def booked_seconds(job: Job) -> float:
@@ -89,7 +97,9 @@ def booked_seconds(job: Job) -> float:
     return min(ZERO_GPU_SECONDS, job.gpu_seconds)
 
 
-def _events(work: Callable[[Put, threading.Event], None], seconds: float) -> Iterator[Event]:
+def _events(
+    work: Callable[[Put, threading.Event], None], seconds: float, overdue: str = Job.overdue
+) -> Iterator[Event]:
     """Let work run in a thread of its own, for so long at most, and pass on what it reports."""
     events: SimpleQueue[Event | None] = SimpleQueue()
     stop = threading.Event()
@@ -123,7 +133,7 @@ def _events(work: Callable[[Put, threading.Event], None], seconds: float) -> Ite
     try:
         while True:
             if monotonic() - began > seconds:
-                yield Failure(f"longer than the {seconds:.0f} s that this may take here: ask for less")
+                yield Failure(f"longer than the {seconds:.0f} s that this may take here: {overdue}")
                 return
             try:
                 event = events.get(timeout=HEARTBEAT)
@@ -145,4 +155,13 @@ def _events(work: Callable[[Put, threading.Event], None], seconds: float) -> Ite
 if ZERO_GPU:
     import spaces
 
-    compute = spaces.GPU(duration=booked_seconds)(compute)
+    compute_here = compute
+
+    @spaces.GPU(duration=booked_seconds)
+    def compute(job: Job) -> Iterator[Event]:
+        """In a process of its own: what it keeps for reuse would end with it, so that is sent, too."""
+        news = note_news()
+        for event in compute_here(job):
+            while news:  # first: whoever is shown a point finds it measured
+                yield news.pop(0)
+            yield event

@@ -15,7 +15,7 @@ from components.workspace.experiment import fetch, prepare
 from components.workspace.prunings import prunings_of
 from components.workspace.setup import Setup
 from wanda_core.errors import Refused
-from wanda_core.evaluation.zero_shot import zero_shot
+from wanda_core.evaluation.zero_shot import fetch_questions, zero_shot
 from wanda_core.evaluation.zero_shot_answers import Answers
 from wanda_core.evaluation.zero_shot_tasks import TASKS
 from wanda_core.method.recipe import Recipe
@@ -63,6 +63,9 @@ class Ask(Job):
 
     def fetch(self, put: Put) -> None:
         fetch(self.setup, put)
+        for task in self.tasks:
+            put(Progress(f"Fetching the questions of {NAMES[task][0]}", 0.0))
+            fetch_questions(task)
 
     def compute(self, put: Put, stop: threading.Event) -> None:
         subject = prepare(self.setup, put)

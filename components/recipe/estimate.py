@@ -8,7 +8,7 @@ from typing import Any
 
 from components.display.names import control
 from components.display.number_format import bytes_text, duration
-from components.jobs.runner import ZERO_GPU
+from components.jobs.runner import ZERO_GPU, ZERO_GPU_SECONDS
 from components.recipe.request import check_panel
 from components.workspace import pace
 from components.workspace.measured_rows import depends_on_seed, has_measured
@@ -49,6 +49,8 @@ def estimate(values: Mapping[str, Any], sources: Sequence[str]) -> tuple[str, st
         said += f", about {duration(seconds)}"
         if facts.download_bytes:
             said += " after the download"
+    elif ZERO_GPU:
+        said += f"; a run may take {ZERO_GPU_SECONDS} s here: for what is then missing press Run again"
     return f'<p class="estimate">{said}</p>', note
 
 

@@ -13,9 +13,9 @@ from wanda_core.method.recipe import Recipe
 
 Row = dict[str, Any]
 ROW_BYTES = 2500
-_rows: Shelf[Row] = Shelf("rows")
+_rows: Shelf[Row] = Shelf("rows", told=True)
 """By weights, tokens and recipe: thirty students pressing the same Run compute it once."""
-_measured: Shelf[bool] = Shelf("measured")
+_measured: Shelf[bool] = Shelf("measured", told=True)
 """Setup and recipe of the points that were measured, by whomever: known without a model."""
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
+from components.display.status_line import working
 from tests.support.page import SECONDS, Visit
 from wanda_core.assets import ASSETS
 from wanda_core.models.named_sources import smollm2_file
@@ -195,6 +196,32 @@ def test_every_chart_has_a_name_and_no_tooltip_is_faint(pocket: Visit) -> None:
         }"""
     )
     assert contrast(*colours) >= 4.5
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_progress_bar_can_be_seen(pocket: Visit, tmp_path: Path, dark: bool) -> None:
+    """What is done against what is left, and against the page."""
+    page = pocket.page
+    put = """([html, dark]) => {
+        document.body.classList.toggle("dark", dark);
+        document.querySelector("#reach").insertAdjacentHTML("beforebegin", `<div id="sample">${html}</div>`);
+    }"""
+    page.evaluate(put, [working("Pruning", 0.5, ""), dark])
+    bar = page.locator("#sample progress")
+    bar.scroll_into_view_if_needed()
+    box = bar.bounding_box()
+    assert box
+    clip = {"x": box["x"], "y": box["y"] - 4, "width": box["width"], "height": box["height"] + 4}
+    page.screenshot(path=tmp_path / "bar.png", clip=clip)
+    picture = Image.open(tmp_path / "bar.png").convert("RGB")
+    middle = 4 + round(box["height"] / 2)
+    done, left, ground = (
+        "rgb({}, {}, {})".format(*picture.getpixel(at))
+        for at in ((picture.width // 4, middle), (3 * picture.width // 4, middle), (picture.width // 4, 1))
+    )
+    page.evaluate("""() => { document.querySelector("#sample").remove(); document.body.classList.remove("dark"); }""")
+    assert contrast(done, left) >= 3
+    assert contrast(done, ground) >= 3
 
 
 def test_a_saved_picture_has_a_title_on_white(pocket: Visit, tmp_path: Path) -> None:

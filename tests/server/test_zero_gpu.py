@@ -114,6 +114,10 @@ def test_a_job_ends_itself_before_its_time_is_up(rehearsal: Rehearsal) -> None:
     assert "longer than the 1 s" in rehearsal.play("overdue")["said"]
 
 
+def test_what_was_measured_in_a_process_that_ended_is_not_measured_again(rehearsal: Rehearsal) -> None:
+    assert rehearsal.play("again") == {"known": [True, True, True], "rows": 3, "same": True}
+
+
 def test_a_quota_that_is_used_up_is_told_and_blocks_nobody(rehearsal: Rehearsal) -> None:
     rehearsal.api.refuse = True
     try:

@@ -34,6 +34,7 @@ from components.take_away.job import Export
 from components.text.job import Write
 from components.workspace import models
 from components.workspace.focus import Focus
+from components.workspace.measured_rows import has_measured
 from components.workspace.setup import Setup
 from wanda_core import Recipe
 from wanda_core.errors import check_stop
@@ -172,6 +173,20 @@ def overdue() -> dict[str, Any]:
     return {"said": task.failure}
 
 
+def again() -> dict[str, Any]:
+    """The same measurement after its process has ended: seconds that were measured once more would differ."""
+    first = wait(start(jobs()["Measure"])).outcome
+    for child in psutil.Process().children():
+        child.kill()
+    until(lambda: not psutil.Process().children())
+    second = wait(start(jobs()["Measure"])).outcome
+    return {
+        "known": [has_measured(SETUP, recipe) for recipe in (None, WANDA, MAGNITUDE)],
+        "rows": len(first.rows),
+        "same": first.rows == second.rows,
+    }
+
+
 def quota() -> dict[str, Any]:
     return {"said": wait(start(waits())).failure}
 
@@ -187,6 +202,7 @@ SCENARIOS: dict[str, Callable[[], dict[str, Any]]] = {
     "parallel": parallel,
     "fetched": fetched,
     "overdue": overdue,
+    "again": again,
     "quota": quota,
     "after_quota": after_quota,
 }

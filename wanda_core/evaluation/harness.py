@@ -42,6 +42,8 @@ lm_eval.api.task.tqdm = partial(tqdm, disable=True)
 
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
+OFFLINE = datasets.config.HF_HUB_OFFLINE
+"""As the environment has it: two loads at once must not restore what the other has set for a while."""
 
 
 class _Asked(HFLM):
@@ -92,7 +94,7 @@ def ask(
     Raises:
         Refused: the questions cannot be loaded, the task has no `acc` for each question, or memory ran out.
     """
-    loaded = _load(name, task)
+    loaded = load(name, task)
     right = []
     for done, pruning in enumerate((None, *prunings)):
 
@@ -115,8 +117,12 @@ def ask(
     return tuple(right)
 
 
-def _load(name: str, task: Task) -> dict[str, Any]:
-    """The task with its questions, as the harness's evaluation takes it."""
+def load(name: str, task: Task) -> dict[str, Any]:
+    """The task with its questions, as the harness's evaluation takes it.
+
+    Raises:
+        Refused: the questions cannot be loaded.
+    """
     ours = isinstance(task, str)
     folders = [Path(lm_eval.__file__).parent / "tasks" / TASKS[task]] if isinstance(task, str) else None
     try:
@@ -139,7 +145,6 @@ def _load(name: str, task: Task) -> dict[str, Any]:
 @contextmanager
 def _from_cache_where_offline() -> Iterator[None]:
     """Let `datasets` look into its cache alone where the Hub does not answer: it would try for half a minute first."""
-    before = datasets.config.HF_HUB_OFFLINE
     try:
         get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS)
     except (OSError, HTTPError):
@@ -147,4 +152,4 @@ def _from_cache_where_offline() -> Iterator[None]:
     try:
         yield
     finally:
-        datasets.config.HF_HUB_OFFLINE = before
+        datasets.config.HF_HUB_OFFLINE = OFFLINE

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from wanda_core.errors import Refused, check_stop
@@ -72,6 +73,20 @@ def zero_shot(
             if on_answers:
                 on_answers(answers)
     return found
+
+
+def fetch_questions(task: str) -> None:
+    """Get a task's questions into the local cache, where they are not; one that cannot be had says so when it is asked.
+
+    Args:
+        task: a name in `TASKS`.
+
+    Raises:
+        Refused: the harness is not installed.
+    """
+    harness = _harness()
+    with suppress(Refused):
+        harness.load(task, task)
 
 
 def _harness() -> Any:
