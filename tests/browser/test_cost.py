@@ -219,7 +219,9 @@ def test_the_progress_bar_can_be_seen(pocket: Visit, tmp_path: Path, dark: bool)
         "rgb({}, {}, {})".format(*picture.getpixel(at))
         for at in ((picture.width // 4, middle), (3 * picture.width // 4, middle), (picture.width // 4, 1))
     )
-    page.evaluate("""() => { document.querySelector("#sample").remove(); document.body.classList.remove("dark"); }""")
+    page.evaluate(
+        """() => { document.querySelector("#sample").remove(); document.body.classList.remove("dark"); }"""
+    )
     assert contrast(done, left) >= 3
     assert contrast(done, ground) >= 3
 

@@ -36,6 +36,7 @@ def test_what_is_recorded_is_shown_for_its_own_model_and_fits_a_phone(page: Page
     fits_at(page, 390)
 
 
+@pytest.mark.long
 def test_stop_and_measure(page: Page, address: str) -> None:
     page.goto(f"{address}/{LINK}")
     expect(page.locator("#speed-summary")).to_contain_text("Not measured for this model yet", timeout=SECONDS)

@@ -66,6 +66,7 @@ def test_speed_measures_where_two_four_can_win_and_where_not(latency: Latency) -
     assert f"a prompt of {prefill['tokens']} random tokens" in report.protocol_html(latency.protocol, False)
 
 
+@pytest.mark.long
 def test_speed_shows_eager_and_graph_side_by_side(latency: Latency) -> None:
     assert figures.GRAPH == timing.GRAPH
     figure = figures.shapes_figure(latency.rows)
@@ -80,6 +81,7 @@ def test_speed_shows_eager_and_graph_side_by_side(latency: Latency) -> None:
     )
 
 
+@pytest.mark.long
 def test_speed_puts_published_figures_beside_those_of_a_gpu(latency: Latency) -> None:
     said = report.published_html(latency.rows)
     assert all(source in said for _, _, source in report.PUBLISHED)

@@ -14,7 +14,9 @@ from wanda_core.generation.side_by_side import encode_prompt, generate_side_by_s
 from wanda_core.pruning.prune_model import prune
 
 
-@pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.long]
+
+
 def test_the_real_model_through_its_chat_template(smollm2_model: LanguageModel) -> None:
     model = smollm2_model
     prompt = encode_prompt(model, "Why is the sky blue?")
@@ -27,7 +29,6 @@ def test_the_real_model_through_its_chat_template(smollm2_model: LanguageModel) 
     assert writings[0].perplexity < writings[1].perplexity
 
 
-@pytest.mark.real
 def test_stop_ends_the_real_model_within_a_block(smollm2_model: LanguageModel) -> None:
     stop = threading.Event()
     began: list[int] = []
