@@ -13,7 +13,6 @@ from wanda_core.generation.sampling import Sampling
 from wanda_core.generation.side_by_side import encode_prompt, generate_side_by_side
 from wanda_core.pruning.prune_model import prune
 
-
 pytestmark = [pytest.mark.real, pytest.mark.long]
 
 
