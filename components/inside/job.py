@@ -125,8 +125,3 @@ def other_recipe(recipe: Recipe, method: str) -> Recipe:
     own."""
     group = recipe.group if recipe.group != METHODS[recipe.method].group else None
     return replace(recipe, method=method, group=group if group in METHODS[method].groups else None)
-
-
-def default_other(method: str) -> str:
-    """What a method is compared with at first: magnitude, or Wanda where magnitude is in focus."""
-    return "wanda" if method == "magnitude" else "magnitude"

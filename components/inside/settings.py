@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.display.names import offered
-from components.inside.job import default_other, other_recipe
+from components.inside.job import other_recipe
 from components.inside.report import QUANTITIES
 from components.request_checks import finite
+from components.workspace.beside import usual_other
 from wanda_core.errors import Refused
 from wanda_core.method.methods import METHODS
 from wanda_core.method.pattern import Pattern
@@ -94,7 +95,7 @@ class Asked:
         return cls(
             layer=layer,
             weight=place,
-            compare=compare if compare and compare != focus.method else default_other(focus.method),
+            compare=compare if compare and compare != focus.method else usual_other(focus.method),
             as_pruned=values.get("as_pruned", True) is True,
             preview=round(percent / 100, 6),
             preview_pattern=pattern,

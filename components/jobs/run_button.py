@@ -24,8 +24,8 @@ from wanda_core.errors import Refused
 REFRESH = 0.2
 """Seconds between two looks at a running task."""
 GAP = 0.05
-"""Seconds between two messages to pages: gradio takes some milliseconds of the event loop for each, and others are to be
-answered meanwhile."""
+"""Seconds between two messages to pages: gradio takes some milliseconds of the event loop for each, and others are to
+be answered meanwhile."""
 VISITOR = re.compile(r"[A-Za-z0-9_-]{20,64}")
 """An id that the page made: random, kept by the browser, the key to its own jobs."""
 

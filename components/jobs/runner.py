@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from importlib import import_module
 from queue import Empty, SimpleQueue
@@ -74,7 +74,7 @@ def carry_out(job: Job) -> Iterator[Event]:
                 yield event
 
 
-def compute(job: Job) -> Iterator[Event]:
+def compute(job: Job) -> Generator[Event, None, None]:
     """The part of a job that needs the machine alone."""
 
     def work(put: Put, stop: threading.Event) -> None:
@@ -158,7 +158,7 @@ if ZERO_GPU:
     compute_here = compute
 
     @spaces.GPU(duration=booked_seconds)
-    def compute(job: Job) -> Iterator[Event]:
+    def compute(job: Job) -> Generator[Event, None, None]:
         """In a process of its own: what it keeps for reuse would end with it, so that is sent, too."""
         news = note_news()
         for event in compute_here(job):

@@ -14,6 +14,7 @@ from components.jobs.job import Job
 from components.jobs.queue import Worker
 from components.jobs.run_button import RunButton, Values, owner_of
 from components.page.form import Form
+from components.workspace.beside import beside_another
 from components.workspace.setup import Setup
 
 
@@ -70,6 +71,17 @@ class Page:
             make_job=make_job,
             update=update,
             titles=self.titles,
+        )
+
+    def compare_with_another(self, beside: gr.CheckboxGroup) -> None:
+        """Let methods chosen beside the point in focus follow it where they would be that point itself."""
+        self.focus.change(
+            lambda focus, chosen: beside_another(focus, chosen) or gr.skip(),
+            [self.focus, beside],
+            beside,
+            queue=False,
+            api_visibility="private",
+            show_progress="hidden",
         )
 
     def reported(self, setup: Setup, visitor: object, request: gr.Request) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class Questions(View):
         self.scores = gr.HTML(elem_id="scores")
 
     def connect(self, page: Page, tab: gr.Tab) -> None:
+        page.compare_with_another(self.beside)
         page.on_run(
             self.button,
             form=self.form,

@@ -129,6 +129,7 @@ class Text(View):
             make_job=check,
             update=lambda texts, values: [show(texts), True],
         )
+        page.compare_with_another(self.form["beside"])
         hidden: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 
         def choose(name: object) -> Any:

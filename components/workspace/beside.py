@@ -15,6 +15,18 @@ MOST_BESIDE = 2
 """Methods beside the dense model and the point in focus; more cannot be read side by side."""
 
 
+def usual_other(method: str) -> str:
+    """What a method is compared with at first: magnitude, or Wanda where magnitude is in focus."""
+    return "wanda" if method == "magnitude" else "magnitude"
+
+
+def beside_another(focus: object, beside: object) -> list[str] | None:
+    """What to choose beside a point that came into focus, where nothing but its own method is chosen; else None."""
+    if not isinstance(focus, Focus) or beside != [focus.recipe.method]:
+        return None
+    return [usual_other(focus.recipe.method)]
+
+
 def side_by_side(values: Mapping[str, object]) -> tuple[Setup, tuple[Recipe, ...]]:
     """The setup of the point in focus; its recipe, and the same amount by the methods in `beside`.
 
