@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     if os.environ.get("SPACE_ID"):  # a token of the Space's owner opens nothing to strangers
         os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
+    os.environ.setdefault("GRADIO_TEMP_DIR", _temporary())
     from components import lab
     from components.workspace import run_folder
     from components.workspace.defaults import offered_sources
@@ -48,6 +49,21 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         os.environ[run_folder.VARIABLE] = options.runs
     sources = offered_sources(options.models)
     lab.serve(lab.build(sources, VIEWS), port=options.port, mcp=options.mcp, warm=sources[0])
+
+
+def _temporary() -> str:
+    """A folder of this server's own for uploads and downloads: no other user's, and gone with what is in it at the
+    next start of a server."""
+    import tempfile
+    from pathlib import Path
+
+    from wanda_core.stages import own_folder
+
+    user = os.getuid() if hasattr(os, "getuid") else "all"
+    try:
+        return str(own_folder(Path(tempfile.gettempdir()) / f"wanda-lab-{user}"))
+    except OSError:  # somebody else has made a folder of that name
+        return tempfile.mkdtemp(prefix="wanda-lab-")
 
 
 def command() -> int:

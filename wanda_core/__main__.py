@@ -48,6 +48,10 @@ def main(
             return _fail(
                 f"the CUDA device failed ({str(error).splitlines()[0]}): run again, or with --device cpu"
             )
+        if isinstance(
+            error, OSError
+        ):  # what is written and read is checked before: a terminal that is gone, say
+            return _fail(f"{error.filename or options.command}: {error.strerror or error}")
         raise
     return 0
 

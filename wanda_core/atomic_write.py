@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 from wanda_core.errors import Refused
+from wanda_core.stages import staged
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Replace a file's content in one step, also while another thread does the same.
+    """Replace a file's content in one step, also while another thread does the same. A link stays, and what it leads to
+    is replaced.
 
     Raises:
         Refused: it cannot be written.
     """
-    stage = file.with_name(f".{file.name}.{secrets.token_hex(8)}.partial")
     try:
-        stage.write_text(text, encoding="utf-8")
-        stage.replace(file)
+        place = Path(file).resolve()
+        if place.exists() and not place.is_file():
+            raise Refused(f"{file} is no plain file: give another name")
+        with staged(place, lambda stage: stage.touch(exist_ok=False)) as stage:
+            stage.write_text(text, encoding="utf-8")
+            stage.replace(place)
     except OSError as error:
-        raise Refused(f"{file} cannot be written: {error.strerror}") from error
-    finally:
-        stage.unlink(missing_ok=True)
+        raise Refused(f"{file} cannot be written: {error.strerror or error}") from error
+    except ValueError as error:
+        if isinstance(error, Refused):
+            raise
+        raise Refused(f"{file} cannot be written: {error}") from error

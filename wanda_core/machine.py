@@ -100,10 +100,11 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memo
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out. torch raises its own error only where its own allocator fails: on the CPU it is a plain
-    RuntimeError, from the CUDA driver an AcceleratorError, from cuBLAS and cuDNN a status."""
+    RuntimeError, from the CUDA driver an AcceleratorError, from cuBLAS and cuDNN a status, from safetensors an error of
+    its own."""
     said = str(error).lower()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError | OSError) and any(words in said for words in OUT_OF_MEMORY)
+        isinstance(error, Exception) and any(words in said for words in OUT_OF_MEMORY)
     )
 
 

@@ -10,8 +10,17 @@ import pytest
 from tests.support.server import ROOT
 
 CORE = [
-    {"errors", "assets", "lazy"},
-    {"argument_checks", "atomic_write", "machine", "field_docs", "rust_panics", "deadline"},
+    {"errors", "assets", "lazy", "stages"},
+    {
+        "argument_checks",
+        "atomic_write",
+        "machine",
+        "field_docs",
+        "rust_panics",
+        "deadline",
+        "bounded_process",
+        "bounded_child",
+    },
     {"method"},
     {"texts"},
     {"models"},

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from wanda_core.argument_checks import check_name
 from wanda_core.errors import Refused
 from wanda_core.field_docs import field_docs
 from wanda_core.method.methods import METHODS
@@ -74,13 +76,22 @@ def settings_of(kind: type[Settings], options: argparse.Namespace, **more: Any) 
 
 
 def names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError(f"`{text[:40]}` names nothing")
+    return found
 
 
 def refuse_unwritable(*files: Path | None) -> None:
     """Refuse result files that cannot be, before anything is measured."""
-    for file in files:
-        if file and file.is_dir():
+    for file in filter(None, files):
+        check_name(file)
+        if file.is_dir():
             raise Refused(f"{file} is a folder: give a file")
-        if file and not file.absolute().parent.is_dir():
-            raise Refused(f"{file.absolute().parent} is no folder: create it first")
+        if file.exists() and not file.is_file():
+            raise Refused(f"{file} is no plain file: give another name")
+        parent = file.resolve().parent
+        if not parent.is_dir():
+            raise Refused(f"{parent} is no folder: create it first")
+        if not os.access(parent, os.W_OK):
+            raise Refused(f"{parent} cannot be written to: give another place")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,14 @@ def run(options: argparse.Namespace) -> None:
     rows: list[dict[str, Any]] = []
     layers: dict[str, list[Any]] = {}
     left: list[str] = []
+    unwritten: list[str] = []
+
+    def write(save: Callable[..., None], *what: Any) -> None:
+        """A full disk is no reason to lose what was measured: it is printed at the end all the same."""
+        try:
+            save(*what)
+        except Refused as error:
+            unwritten.append(str(error))
 
     def keep(row: dict[str, Any], pruning: Any) -> None:
         rows.append(row)
@@ -128,18 +137,20 @@ def run(options: argparse.Namespace) -> None:
             left.extend(f"{point_name(row)}, block {x.block}: {x.note}" for x in pruning.recovered if x.note)
         if options.json:
             # An earlier point stays in the file until it is measured anew, so that nothing is lost by stopping.
-            save_json(options.json, protocol, rows + not_among(rows, known))
+            write(save_json, options.json, protocol, rows + not_among(rows, known))
         if options.csv:
-            save_csv(options.csv, rows)
+            write(save_csv, options.csv, rows)
 
     with Bar() as bar:
         compare(model, tokens, windows, recipes, known=known, on_row=keep, on_progress=bar, stop=options.stop)
     if options.report:
         command = shlex.join(["wanda-lab", *options.argv])
-        write_whole(options.report, report_html(protocol, rows, layers=layers, command=command))
+        write(write_whole, options.report, report_html(protocol, rows, layers=layers, command=command))
     _print_rows(rows, protocol)
     for line in left:
         print(line)
+    if unwritten:
+        raise Refused(unwritten[-1])
     if failed := [row for row in rows if row["error"]]:
         raise Refused(
             f"{len(failed)} of {len(rows)} points failed; {failed[0]['method']}: {failed[0]['error']}"

@@ -59,6 +59,11 @@ COLUMNS = (
     "error",
 )
 
+WORDS = (
+    "method", "pattern", "group", "allocation", "schedule", "calibration", "recovery", "order", "evaluation_sha256",
+)  # fmt: skip
+"""Columns that hold words; all others hold numbers, but for `window_losses` and `error`."""
+
 NEW_IN_2 = {
     "recovery": "none",
     "order": "none",
@@ -142,10 +147,30 @@ def rows_of(content: Any) -> list[Row]:
         isinstance(row, dict) and set(row) in (columns, columns | set(SWEPT)) for row in rows
     ):
         raise wrong
+    if not all(_fits(column, value) for row in rows for column, value in row.items()):
+        raise wrong
     if schema == SCHEMA:
         return rows
     swept = [column for column in SWEPT if rows and column in rows[0]]
     return [{column: (NEW_IN_2 | row)[column] for column in (*COLUMNS, *swept)} for row in rows]
+
+
+def _fits(column: str, value: Any) -> bool:
+    """Whether a value is of the kind that its column has; any may be missing."""
+    if value is None:
+        return True
+    if column in WORDS or column == "error":
+        return isinstance(value, str)
+    if column == "window_losses":
+        return isinstance(value, list) and all(is_number(each) for each in value)
+    return is_number(value)
+
+
+def is_number(value: object) -> bool:
+    """A finite number; integers beyond what a float holds exactly are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= 2**53 if isinstance(value, int) else math.isfinite(value)
 
 
 def load_json(file: Path) -> tuple[dict[str, Any], list[Row]]:
@@ -161,7 +186,7 @@ def load_json(file: Path) -> tuple[dict[str, Any], list[Row]]:
             raise TypeError
     except Refused as error:
         raise Refused(f"{file}: {error.text}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refused(f"{file} does not hold the results of a comparison") from error
     return measured_by, rows
 

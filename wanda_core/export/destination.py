@@ -6,13 +6,19 @@ import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 
+from wanda_core.argument_checks import check_name
 from wanda_core.errors import Refused
 from wanda_core.machine import gigabytes
+from wanda_core.stages import staged
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No space, no more space for this user, no larger file."""
+SAID_FULL = ("No space left", "Disk quota exceeded", "File too large")
 
 
 def check_destination(out: Path, needed: int) -> None:
@@ -21,6 +27,7 @@ def check_destination(out: Path, needed: int) -> None:
     Args:
         needed: bytes that will be written.
     """
+    check_name(out)
     try:
         taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
     except OSError as error:
@@ -48,20 +55,23 @@ def appearing_whole(out: Path) -> Iterator[Path]:
     parent = out.absolute().parent
     made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=parent))
-    except OSError as error:
-        raise Refused(f"{parent} cannot be written to: {error.strerror}") from error
-    try:
-        yield stage
-        stage.chmod(0o755)
-        stage.replace(out)
-    except (OSError, SafetensorError) as error:
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+        with ExitStack() as until_made:
+            try:
+                parent.mkdir(parents=True, exist_ok=True)
+                stage = until_made.enter_context(staged(parent / out.name, lambda stage: stage.mkdir(0o700)))
+            except OSError as error:
+                raise Refused(f"{parent} cannot be written to: {error.strerror}") from error
+            yield stage
+            stage.chmod(0o755)
+            stage.replace(out)
+    except Exception as error:
+        # Also of libraries in Rust, which have errors of their own, or plain ones, for what the system says.
+        if getattr(error, "errno", None) in FULL or any(said in str(error) for said in SAID_FULL):
             raise Refused(f"the disk is full: {out} was not written") from error
-        raise Refused(f"{out} was not written: {error}") from error
+        if isinstance(error, OSError | SafetensorError):
+            raise Refused(f"{out} was not written: {error}") from error
+        raise
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
         for folder in made:
             with suppress(OSError):  # it holds the export
                 folder.rmdir()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData, model_info
-from huggingface_hub import errors as hub_errors
 
 from wanda_core.export.kinds import Kind
 from wanda_core.method.methods import METHODS
@@ -16,6 +16,10 @@ from wanda_core.method.updates import NONE
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.named_sources import POCKET, smollm2_file, title_of
 from wanda_core.pruning.result import Pruning
+
+MOST_CARD = 1_000_000
+"""Bytes of a source's card that is read."""
+LICENSE = re.compile(r"[\w. +()-]{1,100}")
 
 
 def fine_tune(kind: Kind) -> str:
@@ -82,17 +86,19 @@ def source_license(model: LanguageModel) -> str | None:
     """The licence that the source states; None where it states none, or the Hub does not answer."""
     named = {"pocket": POCKET, "smollm2": smollm2_file()}
     folder = named.get(model.source) or Path(model.source)
-    if folder.suffix == ".gguf":
-        return _gguf_license(folder)
     try:
-        if folder.is_dir():
-            data = ModelCard.load(folder / "README.md").data if (folder / "README.md").is_file() else None
+        if folder.suffix == ".gguf":
+            found = _gguf_license(folder)
+        elif folder.is_dir():
+            card = folder / "README.md"
+            readable = card.is_file() and card.stat().st_size < MOST_CARD
+            found = ModelCard.load(card).data.license if readable else None
         else:
             data = model_info(model.source, revision=model.revision, timeout=20).card_data
-    except (OSError, ValueError, hub_errors.HTTPError):
+            found = data.license if data else None
+    except Exception:  # a card from elsewhere may hold anything, and no licence is worth a finished pruning
         return None
-    found = getattr(data, "license", None)
-    return found if isinstance(found, str) else None
+    return found if isinstance(found, str) and LICENSE.fullmatch(found) else None
 
 
 def _gguf_license(file: Path) -> str | None:

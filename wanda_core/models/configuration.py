@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container
+import re
+import threading
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.modules.module import register_module_module_registration_hook
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -22,10 +26,18 @@ ALWAYS_CAUSAL = ("gpt_neox", "gpt_neox_japanese")
 MOST_LAYERS = 512
 """Decoder blocks; the deepest published models have fewer than 200. Each takes memory even without its weights."""
 
+MOST_MODULES = 200_000
+"""Parts of a network, single linear layers say; those of 100 blocks with 500 experts each are fewer."""
+
+MOST_LABELS = 100_000
+
+COUNTS = re.compile(r"(layers?|labels)$")
+"""Settings that transformers makes lists of as long as they say, before anybody can look at the configuration."""
+
 
 def causal_config(source: str, folder: Path) -> Any:
     """The configuration, refused unless it is that of a causal language model whose code transformers has."""
-    _refuse_foreign_kernels(source, folder)
+    _refuse_hostile(source, folder)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:
@@ -60,7 +72,7 @@ def check_size(
     if layers > MOST_LAYERS:
         raise Refused(f"{source} has {layers:,} layers, at most {MOST_LAYERS} are possible here")
     try:
-        with torch.device("meta"), panics_as_errors():
+        with torch.device("meta"), panics_as_errors(), _few_modules():
             network = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as error:  # a configuration may hold anything
         raise load_refusal(source, "the configuration of ", error) from error
@@ -73,11 +85,32 @@ def check_size(
             "damaged or not a causal model"
         )
     itemsize = target.dtype.itemsize if isinstance(target.dtype, torch.dtype) else 2
-    target.refuse_unfit(source, parameters * itemsize)
+    # Buffers are computed from the configuration, whatever weights there are: a mask of all positions by all, say.
+    buffers = sum(buffer.nbytes for buffer in network.buffers())
+    target.refuse_unfit(source, parameters * itemsize + buffers)
 
 
-def _refuse_foreign_kernels(source: str, folder: Path) -> None:
-    """An attention of the form `owner/name` would be fetched from the Hub and run."""
+@contextmanager
+def _few_modules() -> Iterator[None]:
+    """Break off where a network gets more parts than any has: each takes memory, also without its weights."""
+    thread, made = threading.get_ident(), 0
+
+    def count(parent: Any, name: str, module: Any) -> None:
+        nonlocal made
+        made += threading.get_ident() == thread
+        if made > MOST_MODULES:
+            raise ValueError(f"it has more than {MOST_MODULES:,} parts")
+
+    handle = register_module_module_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _refuse_hostile(source: str, folder: Path) -> None:
+    """Refuse what does harm as soon as transformers reads it: an attention of the form `owner/name` would be fetched
+    from the Hub and run, and lists as long as a number says would take all memory."""
     try:
         content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -87,9 +120,15 @@ def _refuse_foreign_kernels(source: str, folder: Path) -> None:
         part = parts.pop()
         if isinstance(part, dict):
             for key, value in part.items():
-                if str(key).endswith("_implementation") and "/" in json.dumps(value):
+                if "_implementation" in key and "/" in json.dumps(value):
                     raise Refused(
                         f"{source} needs code of its own to run, which is never executed here: choose another model"
+                    )
+                most = MOST_LABELS if key.endswith("labels") else MOST_LAYERS
+                if isinstance(value, int | float) and value > most and COUNTS.search(key):
+                    what = key.rpartition("_")[2].removesuffix("s") + "s"
+                    raise Refused(
+                        f"{source} has {min(value, 1e15):,.0f} {what}, at most {most:,} are possible here"
                     )
             parts.extend(part.values())
         elif isinstance(part, list):

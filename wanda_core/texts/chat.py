@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from wanda_core.bounded_process import Failed, in_child
 from wanda_core.errors import Refused
-from wanda_core.texts.windows import encode
+from wanda_core.texts.windows import encode, ends
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,9 +35,6 @@ TURN = 600
 
 TURNS = 4
 """Turns of one conversation made of plain text."""
-
-KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "HOME", "LANG")
-"""What of the environment a template's process sees: no token of anybody."""
 
 
 def encode_chat(text: Text, tokenizer: PreTrainedTokenizerBase, after: int = 0) -> Tensor:
@@ -69,8 +63,8 @@ def _end_of(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> int:
     """Characters of the text that its first tokens come from."""
     if not tokenizer.is_fast:
         raise Refused("with {chat} and this tokenizer, give a calibration text other than the evaluation's")
-    offsets = tokenizer(text, return_offsets_mapping=True, truncation=False, verbose=False)["offset_mapping"]
-    return int(offsets[tokens - 1][1]) if tokens <= len(offsets) else len(text)
+    found = ends(text, tokenizer)
+    return found[tokens - 1] if tokens <= len(found) else len(text)
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> Tensor:
@@ -128,45 +122,19 @@ def render(
         template = template.get("default")
     if not template:
         raise Refused("this model has no chat template: turn {chat} off")
-    task: dict[str, Any] = {
+    task = {
         "template": template,
         "tokens": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
         "conversations": conversations,
         "prompt": answer_next,
-        "seconds": SECONDS,
-        "bytes": MOST_BYTES,
     }
-    answer = _in_child(task)
-    if "error" in answer:
-        raise Refused(f"the model's chat template fails: {' '.join(str(answer['error']).split())}")
-    texts: list[str] = answer["texts"]
+    script = Path(__file__).with_name("render_chat.py")
+    try:
+        texts: list[str] = in_child(script, task, seconds=SECONDS, most_bytes=MOST_BYTES)
+    except Failed as failure:
+        raise Refused(f"the model's chat template fails: {failure}") from failure
     if sum(map(len, texts)) > MOST_CHARACTERS:
         raise Refused(
             "the model's chat template makes too much of the text: use another model or a shorter text"
         )
     return texts
-
-
-def _in_child(task: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-P", str(Path(__file__).with_name("render_chat.py"))]
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-    try:
-        ran = subprocess.run(
-            command,
-            input=json.dumps(task).encode(),
-            capture_output=True,
-            timeout=3 * SECONDS,  # of the clock: a busy machine gives a process less than its own seconds
-            env=environment,
-            check=False,
-        )
-        answer = json.loads(ran.stdout)
-    except subprocess.TimeoutExpired:
-        return {"error": f"it does not end within {SECONDS} s"}
-    except OSError as error:
-        return {"error": f"no process for it can be started ({error})"}
-    except ValueError:
-        ended = -ran.returncode
-        return {
-            "error": f"it does not end within {SECONDS} s" if ended in (9, 24) else "it takes too much memory"
-        }
-    return answer if isinstance(answer, dict) else {"error": "it gives back something else"}

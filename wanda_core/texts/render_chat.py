@@ -1,17 +1,12 @@
-"""Runs in a process of its own, without an import of this package: conversations through a model's chat template.
+"""Runs in a process of its own (see `bounded_child`): conversations through a model's chat template.
 
-A template is a program that came with a model. jinja2's sandbox keeps it from files and attributes, and the limits set
-here from memory and time without end.
-
-Standard input: JSON, `{"template", "tokens", "conversations", "prompt", "seconds", "bytes"}`. Standard output: JSON,
-`{"texts": [...]}` or `{"error": "..."}`.
+A template is a program that came with a model. jinja2's sandbox keeps it from files and attributes, that process from
+memory and time without end.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -30,16 +25,9 @@ class Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def limit(seconds: int, most_bytes: int) -> None:
-    """Let the system end this process beyond these limits, where it can (Windows cannot)."""
-    with suppress(ImportError):
-        import resource
+def answer(task: dict[str, Any]) -> list[str]:
+    """The texts of `conversations` through `template`, with the special `tokens`; `prompt`: ready for an answer."""
 
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
-
-
-def render(task: dict[str, Any]) -> list[str]:
     def fail(message: str) -> None:
         raise jinja2.TemplateError(message)
 
@@ -54,15 +42,3 @@ def render(task: dict[str, Any]) -> list[str]:
         template.render(messages=messages, add_generation_prompt=task["prompt"], **task["tokens"])
         for messages in task["conversations"]
     ]
-
-
-if __name__ == "__main__":
-    task = json.loads(sys.stdin.buffer.read())
-    limit(task["seconds"], task["bytes"])
-    try:
-        answer: dict[str, Any] = {"texts": render(task)}
-    except MemoryError:
-        answer = {"error": "it takes too much memory"}
-    except Exception as error:  # whatever a template comes to
-        answer = {"error": f"{type(error).__name__}: {error}"[:200]}
-    sys.stdout.buffer.write(json.dumps(answer).encode())

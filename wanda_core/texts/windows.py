@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wanda_core.argument_checks import check_whole
+from wanda_core.bounded_process import in_child
 from wanda_core.errors import Refused
 from wanda_core.rust_panics import panics_as_errors
+
+SECONDS = 20
+"""That a tokenizer may take for a short text."""
+
+MOST_BYTES = 3 * 2**29
+"""Memory that it may take, for a short text; the largest published ones take a third of it."""
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,16 +36,54 @@ def encode(text: str, tokenizer: PreTrainedTokenizerBase, *, special: bool = Tru
     Raises:
         Refused: the tokenizer cannot take the text.
     """
+    return torch.tensor(_encoded(text, tokenizer, special)["input_ids"], dtype=torch.int64)
+
+
+def ends(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """For each token of the text, as `encode` gives them, the character that it ends before; of fast tokenizers alone.
+
+    Raises:
+        Refused: the tokenizer cannot take the text.
+    """
+    return [end for _, end in _encoded(text, tokenizer, True, return_offsets_mapping=True)["offset_mapping"]]
+
+
+def _encoded(text: str, tokenizer: PreTrainedTokenizerBase, special: bool, **more: bool) -> dict[str, Any]:
     # verbose=False: the text is meant to be longer than the model's context, so that a warning would mislead.
     how = {"truncation": False, "padding": False, "return_attention_mask": False, "verbose": False}
     try:
+        if has_expressions(tokenizer):
+            return run_tokenizer(text, tokenizer.backend_tokenizer.to_str(), special)
         with panics_as_errors():
-            encoded = tokenizer(text, add_special_tokens=special, **how)
+            return tokenizer(text, add_special_tokens=special, **how, **more)
     except Exception as error:  # a tokenizer came with the model, and a library in Rust may give up
         raise Refused(
             f"the model's tokenizer cannot take this text: {' '.join(str(error).split())[:200]}"
         ) from error
-    return torch.tensor(encoded["input_ids"], dtype=torch.int64)
+
+
+def has_expressions(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether it looks for regular expressions of its own: one that backtracks may take hours for a short text, which
+    no other thread can end."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    parts = (getattr(backend, "normalizer", None), getattr(backend, "pre_tokenizer", None))
+    return any(b'"Regex"' in part.__getstate__() for part in parts if part is not None)
+
+
+def run_tokenizer(text: str, tokenizer: str, special: bool = True) -> dict[str, Any]:
+    """`input_ids` and `offset_mapping` of the text, by a process of its own.
+
+    Args:
+        tokenizer: as JSON.
+
+    Raises:
+        Failed: it takes too long or too much memory, or ends in an error.
+    """
+    task = {"tokenizer": tokenizer, "text": text, "special": special}
+    script = Path(__file__).with_name("run_tokenizer.py")
+    # A million tokens take some seconds, and 100 bytes each.
+    seconds = SECONDS + len(text) // 100_000
+    return in_child(script, task, seconds=seconds, most_bytes=MOST_BYTES + 400 * len(text))
 
 
 def evaluation_windows(ids: Tensor, windows: int | None, length: int) -> Tensor:

@@ -241,7 +241,7 @@ def test_room_is_asked_for_before_the_free_memory_is_looked_at(
     monkeypatch.setattr(targets, "free_bytes", lambda _: free[0])
 
     def make_room(needed: int) -> None:
-        assert needed == size
+        assert size <= needed < size + 1000  # with what is computed from the configuration
         free[0] = needed
 
     load(str(llama_folder), make_room=make_room)
@@ -261,7 +261,7 @@ def test_a_panic_in_rust_is_an_error(llama_folder: Path, monkeypatch: pytest.Mon
 
 def test_a_tokenizer_that_multiplies_a_text_is_refused(copy: Path) -> None:
     content = json.loads((copy / "tokenizer.json").read_text())
-    step = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 20}
+    step = {"type": "Replace", "pattern": {"String": "q"}, "content": "q" * 20}
     content["normalizer"] = {"type": "Sequence", "normalizers": [step] * 12}
     (copy / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(Refused, match="times as long"):

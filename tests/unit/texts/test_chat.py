@@ -10,7 +10,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from tests.conftest import byte_tokenizer
-from wanda_core import Refused
+from wanda_core import Refused, bounded_process
 from wanda_core.texts import chat
 from wanda_core.texts.chat import encode_chat, encode_prompt, render, turns_of
 from wanda_core.texts.sources import Text, read_text
@@ -127,9 +127,11 @@ def test_a_template_sees_no_token_of_the_user(
     tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, str]] = []
-    run = chat.subprocess.run
+    run = bounded_process.subprocess.run
     monkeypatch.setenv("HF_TOKEN", "secret")
-    monkeypatch.setattr(chat.subprocess, "run", lambda *a, **k: seen.append(k["env"]) or run(*a, **k))
+    monkeypatch.setattr(
+        bounded_process.subprocess, "run", lambda *a, **k: seen.append(k["env"]) or run(*a, **k)
+    )
     render(tokenizer, CONVERSATIONS)
     assert "secret" not in str(seen)
 

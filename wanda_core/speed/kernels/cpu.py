@@ -14,10 +14,11 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from wanda_core.speed.kernels import lanes
+from wanda_core.speed.kernels.compiled import njit
 from wanda_core.speed.kernels.formats import Masked, TwoFour
 
 LANES = lanes.LANES
@@ -55,13 +56,13 @@ _one_caller = threading.Lock()
 """That layer ends the process where two threads start parallel work at once."""
 
 
-@njit(fastmath=FASTMATH, nogil=True, cache=True)
+@njit(fastmath=FASTMATH)
 def _store(total, outputs, token, tile):
     for lane in range(min(LANES, outputs.shape[1] - LANES * tile)):
         outputs[token, LANES * tile + lane] = total[lane]
 
 
-@njit(fastmath=FASTMATH, nogil=True, cache=True)
+@njit(fastmath=FASTMATH)
 def _dense_tile(weights, inputs, outputs, tile):
     """`weights`: float32 (tiles, in_features, lanes)."""
     part = np.empty(LANES, np.float32)
@@ -77,7 +78,7 @@ def _dense_tile(weights, inputs, outputs, tile):
         _store(total, outputs, token, tile)
 
 
-@njit(fastmath=FASTMATH, nogil=True, cache=True)
+@njit(fastmath=FASTMATH)
 def _two_four_tile(values, places, inputs, outputs, tile):
     """`values`: float32 (tiles, groups, 2, lanes); `places`: uint8 (tiles, groups, lanes), first + 4 * second."""
     part = np.empty(LANES, np.float32)
@@ -101,7 +102,7 @@ def _two_four_tile(values, places, inputs, outputs, tile):
         _store(total, outputs, token, tile)
 
 
-@njit(nogil=True, cache=True)
+@njit()
 def _unpack_two_four(values, places, weight):
     for tile in range(values.shape[0]):
         for group in range(values.shape[1]):
@@ -113,7 +114,7 @@ def _unpack_two_four(values, places, weight):
                     weight[4 * group + place, LANES * tile + lane] = kept
 
 
-@njit(fastmath=FASTMATH, nogil=True, cache=True)
+@njit(fastmath=FASTMATH)
 def _masked_tile(values, starts, masks, inputs, outputs, tile):
     """`values`: float32 (kept,); `starts`: int64 (tiles,), each tile's first value; `masks`: uint32 (tiles,
     in_features), a bit for each lane."""
@@ -131,7 +132,7 @@ def _masked_tile(values, starts, masks, inputs, outputs, tile):
         _store(total, outputs, token, tile)
 
 
-@njit(nogil=True, cache=True)
+@njit()
 def _unpack_masked(values, starts, masks, weight):
     """`weight` holds zeros."""
     flat = weight.reshape(-1)
@@ -143,37 +144,37 @@ def _unpack_masked(values, starts, masks, weight):
             place += lanes.count(mask)
 
 
-@njit(nogil=True, cache=True)
+@njit()
 def _dense(weights, inputs, outputs):
     for tile in range(weights.shape[0]):
         _dense_tile(weights, inputs, outputs, tile)
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@njit(parallel=True)
 def _dense_in_parallel(weights, inputs, outputs):
     for tile in prange(weights.shape[0]):
         _dense_tile(weights, inputs, outputs, tile)
 
 
-@njit(nogil=True, cache=True)
+@njit()
 def _two_four(values, places, inputs, outputs):
     for tile in range(values.shape[0]):
         _two_four_tile(values, places, inputs, outputs, tile)
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@njit(parallel=True)
 def _two_four_in_parallel(values, places, inputs, outputs):
     for tile in prange(values.shape[0]):
         _two_four_tile(values, places, inputs, outputs, tile)
 
 
-@njit(nogil=True, cache=True)
+@njit()
 def _masked(values, starts, masks, inputs, outputs):
     for tile in range(masks.shape[0]):
         _masked_tile(values, starts, masks, inputs, outputs, tile)
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@njit(parallel=True)
 def _masked_in_parallel(values, starts, masks, inputs, outputs):
     for tile in prange(masks.shape[0]):
         _masked_tile(values, starts, masks, inputs, outputs, tile)

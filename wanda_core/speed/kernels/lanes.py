@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+
+from wanda_core.speed.kernels.compiled import njit
 
 LANES = 32
 """Rows of a tile."""
@@ -65,13 +67,13 @@ def _count_bits(typing, value):
     return value(value), lambda context, builder, signature, arguments: builder.ctpop(arguments[0])
 
 
-@njit(nogil=True, cache=True)
+@njit()
 def count(mask):
     """Kept values of a mask of 32 lanes, uint32."""
     return _count_bits(mask)
 
 
-@njit(nogil=True, cache=True)
+@njit()
 def add_kept(values, place, mask, factor, sums, lane):
     """Add `factor` times the values from `place` on to those of 32 sums, from `lane` on, whose bit in `mask` is set."""
     _add_kept_half(values, place, mask, factor, sums, lane)

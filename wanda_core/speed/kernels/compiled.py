@@ -1,0 +1,44 @@
+"""numba's compiler, with what it keeps on the disk where it can: else kernels are compiled in each process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+
+def njit(**how: Any) -> Callable[[Callable[..., Any]], Any]:
+    """`numba.njit(nogil=True, cache=True)`, also where neither this package's folder nor the user's can be written to,
+    and where what was kept is damaged or the disk is full."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            kernel = numba.njit(nogil=True, cache=True, **how)(function)
+        except RuntimeError:  # no folder for it
+            return numba.njit(nogil=True, **how)(function)
+        _forgive(kernel._cache)
+        return kernel
+
+    return decorate
+
+
+def _forgive(cache: Any) -> None:
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_overload(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:  # pickled, and may be anything
+            return None
+
+    def save_overload(*arguments: Any) -> None:
+        try:
+            save(*arguments)
+        except Exception:
+            try:
+                cache.flush()  # a damaged index: begun anew by the next process
+            except OSError:
+                return
+
+    cache.load_overload, cache.save_overload = load_overload, save_overload
