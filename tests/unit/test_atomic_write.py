@@ -40,7 +40,7 @@ def test_until_the_last_step_the_old_one_is_there(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("place", ["missing/rows.json", "folder"])
 def test_where_nothing_can_be_written_it_says_so(tmp_path: Path, place: str) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(Refused, match="cannot be written|no plain file"):
+    with pytest.raises(Refused, match=r"cannot be written|no plain file"):
         write_whole(tmp_path / place, "text")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
