@@ -127,10 +127,13 @@ def chart(found: Scanned, beta: float | None = None) -> PlotData:
     figure = new_figure(height=420)
     figure.add_bar(
         x=blocks,
-        y=found.perplexities,
+        # From the dense model's: a bar is what the block costs.
+        base=found.dense,
+        y=[perplexity - found.dense for perplexity in found.perplexities],
+        customdata=found.perplexities,
         name=f"perplexity with this block alone pruned ({point(found.recipe.as_dict())})",
         marker_color=COLOURS["wanda"],
-        hovertemplate="block %{x} alone<br>perplexity %{y:.4g}<extra></extra>",
+        hovertemplate="block %{x} alone<br>perplexity %{customdata:.4g}<extra></extra>",
     )
     figure.add_scatter(
         x=[-0.5, len(blocks) - 0.5],

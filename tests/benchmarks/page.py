@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from playwright.sync_api import sync_playwright
 
 from tests.support.page import Visit, browser, chromium_path
+from tests.support.requests import SMALL, result
 from tests.support.server import OFFLINE, ROOT, free_port, served, server_memory
 
 PACKAGES = ("gradio", "plotly", "wanda_core", "components", "torch", "transformers", "datasets", "pandas")
@@ -133,13 +134,8 @@ def opened_alone(address: str) -> tuple[float, float]:
 
 def memory(address: str) -> None:
     """Twenty clients with five settings between them."""
-    from gradio_client import Client
-
-    from tests.support.requests import DEFAULT
-
     def ask(client: int) -> None:
-        values = [*DEFAULT[:5], 40 + 10 * (client % 5), *DEFAULT[6:]]
-        Client(address, verbose=False).predict(*values, api_name="/run")
+        result(address, "measure", **SMALL, methods=["wanda"], amounts=[str(40 + 10 * (client % 5))])
 
     ask(0)  # what is loaded once
     before = server_memory(address)

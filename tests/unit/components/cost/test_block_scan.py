@@ -57,7 +57,8 @@ def test_the_picture_has_the_bars_and_every_allocation() -> None:
         {"source": "pocket", "length": 32}, Recipe(sparsity=0.5), 2.0, (3.0, 2.5, 4.0), (0.5, 0.6, 0.4), 2, ""
     )
     traces = _traces(found, 0.1)
-    assert traces["perplexity with this block alone pruned (Wanda 50%)"] == [3.0, 2.5, 4.0]
+    bars = json.loads(chart(found).plot)["data"][0]
+    assert [bars["base"] + above for above in bars["y"]] == bars["customdata"] == [3.0, 2.5, 4.0]
     assert traces["sparsity by sensitivity"] == pytest.approx([50, 60, 40])
     assert traces["sparsity linear, BETA 0.1"] == pytest.approx([40, 50, 60])
     assert not any("linear" in name for name in _traces(found, 0.6))
