@@ -14,7 +14,7 @@ from wanda_core.atomic_write import write_whole
 from wanda_core.errors import Refused
 from wanda_core.method.methods import METHODS
 
-FILES = {"stories": "assets/pocket/{}.txt", "own": "your-text.txt", "file": "your-text.txt"}
+FILES = {"own": "your-text.txt", "file": "your-text.txt"}
 """Texts of the page that the command line knows as files."""
 
 
@@ -70,8 +70,8 @@ def command(outcome: Outcome) -> str | None:
         "--allocation": next((recipe.allocation for recipe in free if recipe.allocation != "uniform"), ""),
         "--schedule": recipes[0].schedule if recipes else "",
         "--recover": next((r.recovery for r in recipes if r.recovery != "none"), ""),
-        "--calibration": _text(setup.calibration, "calibration", setup.dataset_spec),
-        "--evaluation": _text(setup.evaluation, "evaluation", setup.dataset_spec),
+        "--calibration": _text(setup.calibration, setup.dataset_spec),
+        "--evaluation": _text(setup.evaluation, setup.dataset_spec),
         "--samples": setup.samples,
         "--length": setup.length,
         "--windows": setup.windows,
@@ -86,5 +86,5 @@ def command(outcome: Outcome) -> str | None:
     return f"wanda-lab compare {shlex.quote(setup.source)} {' '.join(words)}"
 
 
-def _text(name: str, role: str, dataset: str) -> str:
-    return dataset if name == "dataset" else FILES.get(name, name).format(role)
+def _text(name: str, dataset: str) -> str:
+    return dataset if name == "dataset" else FILES.get(name, name)

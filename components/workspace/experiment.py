@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.assets import ASSETS
 from components.cache import Shelf
 from components.jobs.job import Progress, Put
 from components.limits import LIMITS
@@ -119,9 +118,6 @@ def _read(name: str, role: Role, setup: Setup) -> Any:
     """The text of that name for calibration or evaluation."""
     from wanda_core.texts.sources import Text, read_text
 
-    if name == "stories":
-        text = read_text(str(ASSETS / "pocket" / f"{role}.txt"), role)
-        return replace(text, name=f"the built-in stories ({role} part)")
     if name in ("own", "file"):
         conversations = tuple(map(tuple, json.loads(setup.own_conversations or "[]")))
         return Text(setup.own_name or "your own text", setup.own_text, "own", conversations)

@@ -134,6 +134,7 @@ def opened_alone(address: str) -> tuple[float, float]:
 
 def memory(address: str) -> None:
     """Twenty clients with five settings between them."""
+
     def ask(client: int) -> None:
         result(address, "measure", **SMALL, methods=["wanda"], amounts=[str(40 + 10 * (client % 5))])
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from playwright.sync_api import Browser, expect
 
 from components.display.status_line import working
 from tests.support.page import SECONDS, Visit
+from tests.support.requests import result
+from wanda_core.__main__ import main as command_line
 from wanda_core.assets import ASSETS
 from wanda_core.models.named_sources import smollm2_file
 
@@ -249,6 +253,30 @@ def test_files_hold_what_is_shown(measured: Visit, tmp_path: Path) -> None:
         assert row["perplexity"] == pytest.approx(math.exp(sum(row["window_losses"]) / 3))
         assert row["perplexity_low"] <= row["perplexity"] <= row["perplexity_high"]
     assert len(saved(measured, "#csv", tmp_path).read_text(encoding="utf-8").splitlines()) == 8
+
+
+def test_page_api_and_command_line_give_the_same_perplexities(
+    measured: Visit, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = json.loads(saved(measured, "#json", tmp_path).read_text(encoding="utf-8"))
+    asked = {"calibration": "stories", "evaluation": "stories", "samples": 2, "length": 64, "windows": 3}
+    api = result(address, "measure", source="pocket", **asked)
+    # As the report says that it can be repeated.
+    report = saved(measured, "#report", tmp_path).read_text(encoding="utf-8")
+    words = shlex.split(unescape(report.split("<pre>")[1].split("</pre>")[0]))
+    assert words[:2] == ["wanda-lab", "compare"]
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "command_line.json"
+    assert command_line([*words[1:], "--json", str(file)]) == 0
+    assert (tmp_path / "report.html").exists()
+    own = json.loads(file.read_text(encoding="utf-8"))
+
+    def perplexities(found: dict) -> dict[tuple[str, float], float]:
+        return {(row["method"], row["sparsity"]): row["perplexity"] for row in found["rows"]}
+
+    assert len(perplexities(page)) == 7
+    assert perplexities(api) == pytest.approx(perplexities(page), rel=5e-7)  # six digits
+    assert perplexities(own) == pytest.approx(perplexities(page), rel=5e-7)
 
 
 def test_a_reload_shows_what_was_measured(measured: Visit) -> None:

@@ -13,8 +13,8 @@ Messages = tuple[dict[str, str], ...]
 """One conversation: messages with `role` and `content`."""
 
 ACCEPTED = (
-    "a .txt, .md, .jsonl, .csv or .parquet file (FILE#COLUMN), wikitext2, c4, pydoc, or a dataset of the Hub as "
-    "owner/name[:config][@split][#column]"
+    "a .txt, .md, .jsonl, .csv or .parquet file (FILE#COLUMN), wikitext2, c4, pydoc, stories, or a dataset of the Hub "
+    "as owner/name[:config][@split][#column]"
 )
 
 

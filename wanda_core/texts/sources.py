@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from wanda_core.argument_checks import check_whole
+from wanda_core.assets import ASSETS
 from wanda_core.errors import Refused, Stopped
 from wanda_core.texts.hub_datasets import (
     DATASETS,
@@ -66,7 +67,8 @@ def read_text(
 
     Args:
         spec: a .txt, .md, .jsonl, .csv or .parquet file, with `#column` behind it where it has several; `wikitext2`,
-            `c4` or `pydoc` (Python's own documentation: no network); or a dataset of the Hub as
+            `c4`, `pydoc` (Python's own documentation) or `stories` (pocket's), the last two without a network; or a
+            dataset of the Hub as
             `owner/name[:config][@split][#column]`. A column of `messages` gives conversations.
         role: what the text is for; decides the split of a dataset that has several.
         characters: a streamed dataset (any but `wikitext2`) is read up to the document that brings the text
@@ -88,6 +90,9 @@ def read_text(
 
             name = f"pydoc (Python {platform.python_version()})"
             joined = Joined("\n\n".join(topics[topic] for topic in sorted(topics)))
+        elif spec == "stories":
+            name = f"the built-in stories ({role} part)"
+            joined = _read_file(ASSETS / "pocket" / f"{role}.txt", None, None)
         elif file := _file_of(spec):
             name, joined = file[0].name, _read_file(*file, most_bytes)
         else:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.support.texts import json_lines, refusal, write
+from wanda_core.assets import ASSETS
 from wanda_core.texts.sources import read_text
 
 FILES = {
@@ -155,3 +156,11 @@ def test_pydoc_is_pythons_documentation_and_wins_over_a_folder_of_that_name(tmp_
     assert text.name.startswith("pydoc (Python 3.")
     assert len(text.text) > 300_000
     assert 'The "assert" statement' in text.text
+
+
+def test_stories_are_pockets_own_text_in_two_parts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for role in ("calibration", "evaluation"):
+        text = read_text("stories", role)
+        assert text.name == f"the built-in stories ({role} part)"
+        assert text.text == (ASSETS / "pocket" / f"{role}.txt").read_text(encoding="utf-8")
