@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from components.display.html import model_name
 from components.display.names import point
 from wanda_core.method.recipe import Recipe
 
@@ -48,10 +49,10 @@ def title_html(inspection: Inspection) -> str:
     )
     if inspection.recorded:
         return (
-            f'<p class="label recorded"><b>A recorded inspection</b> of {escape(protocol["source"])}, made on '
+            f'<p class="label recorded"><b>A recorded inspection</b> of {escape(model_name(protocol))}, made on '
             f"{escape(protocol['date'])}; norms and weights are real. {read}</p>"
         )
-    return f'<p class="label"><b>{escape(inspection.source)}</b>. {read}</p>'
+    return f'<p class="label"><b>{escape(model_name(protocol))}</b>. {read}</p>'
 
 
 def nothing_html(source: str) -> str:
