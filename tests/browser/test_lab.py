@@ -64,6 +64,12 @@ def fill(page: Page, **numbers: int | str) -> None:
         page.locator(f"#{name} input").blur()
 
 
+IN_VIEW = """(part) => {
+    const box = document.querySelector(part).getBoundingClientRect();
+    return box.top >= 0 && box.top < window.innerHeight;
+}"""
+
+
 def test_model_amounts_methods_and_run_are_in_sight_together_and_nothing_covers_them(
     lab: Page,
 ) -> None:
@@ -78,6 +84,20 @@ def test_model_amounts_methods_and_run_are_in_sight_together_and_nothing_covers_
             [*middle, part],
         )
         assert on_top, f"{part} is covered"
+
+
+def test_on_a_phone_run_leads_to_the_results(lab: Page) -> None:
+    before = lab.viewport_size
+    lab.set_viewport_size({"width": 390, "height": 844})
+    try:
+        lab.locator("#run").scroll_into_view_if_needed()
+        assert not lab.evaluate(IN_VIEW, "#summary")
+        lab.click("#run")
+        lab.wait_for_function(IN_VIEW, arg="#summary", timeout=SECONDS)
+        expect(lab.locator("#status")).to_contain_text("Done in", timeout=SECONDS)
+    finally:
+        lab.set_viewport_size(before)
+        lab.evaluate("window.scrollTo(0, 0)")
 
 
 def test_what_a_run_will_take_is_said_before_it(lab: Page) -> None:
