@@ -33,12 +33,19 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         metavar="FOLDER",
         help="keep finished runs as files in this folder, too, and show those in it",
     )
+    parser.add_argument(
+        "--public",
+        action="store_true",
+        help="strangers will come: the limits of a Space, not of one's own machine",
+    )
     parser.add_argument("--mcp", action="store_true", help="serve the API as MCP tools, too (extra `mcp`)")
     options = parser.parse_args(arguments)
 
     # Before gradio is imported: nothing is asked of other machines unless a visitor asks for something of the Hub.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    if os.environ.get("SPACE_ID"):  # a token of the Space's owner opens nothing to strangers
+    if options.public:
+        os.environ["WANDA_LAB_PUBLIC"] = "1"
+    if options.public or os.environ.get("SPACE_ID"):  # a token of the owner opens nothing to strangers
         os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
     os.environ.setdefault("GRADIO_TEMP_DIR", _temporary())
     from components import lab

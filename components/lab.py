@@ -21,6 +21,7 @@ from components.limits import LIMITS
 from components.page import header, links
 from components.page.blocks import Blocks
 from components.page.compression import PageCompression
+from components.page.guard import Guard
 from components.page.kept_files import KeptFiles
 from components.page.preview import Preview
 from components.page.request_limit import RequestLimit
@@ -63,7 +64,8 @@ def build(sources: Sequence[str], views: Sequence[str]) -> gr.Blocks:
     with demo.route("Runs", "/runs", show_in_navbar=False) as kept:
         header.build("runs")
         runs.build(kept)
-    return demo.queue(max_size=4 * LIMITS.waiting)
+    # Without the second door, by which a call passes the queue.
+    return demo.queue(max_size=4 * LIMITS.waiting, api_open=False)
 
 
 def _view(name: str) -> View:
@@ -202,6 +204,7 @@ def middleware() -> list[Middleware]:
     """What every request passes, outermost first; Gradio's own are around them."""
     return [
         RequestLimit.sized(LIMITS.request_bytes),
+        Guard.middleware(),
         PageCompression.middleware(),
         Preview.middleware(),
         KeptFiles.middleware(),
@@ -226,6 +229,7 @@ def serve(demo: gr.Blocks, *, port: int | None, mcp: bool, warm: str) -> None:
         ssr_mode=False,
         max_file_size=LIMITS.request_bytes,
         state_session_capacity=LIMITS.sessions,
+        enable_monitoring=False,
         app_kwargs={"middleware": middleware()},
     )
     warm_up(warm)

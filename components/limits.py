@@ -28,8 +28,10 @@ class Limits:
     """Runs that may wait in the queue."""
     waiting_each: int
     """Of these, runs of one visitor."""
+    waiting_address: int
+    """Of these, runs from one address, where a whole class may sit."""
     unwatched_seconds: float | None
-    """How long a run goes on that no page follows; None: to its end."""
+    """How long a run goes on that no page reads of; None: to its end."""
     shared_bytes: int
     """Loaded models that are kept, together."""
     result_bytes: int
@@ -40,6 +42,8 @@ class Limits:
     """Size of a request's body."""
     upload_seconds: int
     """How long an uploaded file is kept."""
+    uploads_bytes: int
+    """Uploaded files that are kept, together."""
     sessions: int
     """Visits whose state is kept."""
     export_bytes: int
@@ -50,7 +54,11 @@ class Limits:
     """The Hub's cache on the disk before a model is added; None: it is not ours to empty, other programs use it."""
 
 
-HOSTED = bool(os.environ.get("SPACE_ID"))
+PUBLIC = "WANDA_LAB_PUBLIC"
+"""Names the variable that `app --public` sets."""
+SPACE = bool(os.environ.get("SPACE_ID"))
+"""On a Space of the Hub: the machine is the page's own, and visitors can sign in."""
+HOSTED = SPACE or bool(os.environ.get(PUBLIC))
 
 LIMITS = (
     Limits(
@@ -61,18 +69,20 @@ LIMITS = (
         text_characters=500_000,
         seconds=600,
         fetch_seconds=300,
-        waiting=30,
+        waiting=40,
         waiting_each=2,
-        unwatched_seconds=60,
+        waiting_address=30,
+        unwatched_seconds=30,
         shared_bytes=8_000_000_000,
         result_bytes=500_000_000,
         result_seconds=3600,
         request_bytes=4_000_000,
         upload_seconds=3600,
+        uploads_bytes=500_000_000,
         sessions=300,
         export_bytes=1_500_000_000,
         exports_bytes=6_000_000_000,
-        hub_bytes=20_000_000_000,
+        hub_bytes=20_000_000_000 if SPACE else None,
     )
     if HOSTED
     else Limits(
@@ -85,12 +95,14 @@ LIMITS = (
         fetch_seconds=24 * 3600,
         waiting=100,
         waiting_each=20,
+        waiting_address=100,
         unwatched_seconds=None,
         shared_bytes=100_000_000_000,
         result_bytes=2_000_000_000,
         result_seconds=24 * 3600,
         request_bytes=32_000_000,
         upload_seconds=24 * 3600,
+        uploads_bytes=5_000_000_000,
         sessions=1000,
         export_bytes=1_000_000_000_000,
         exports_bytes=100_000_000_000,

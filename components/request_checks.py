@@ -28,7 +28,11 @@ def check_source(source: object, known: Sequence[str]) -> str:
 
 def broken(text: str) -> bool:
     """Whether a text holds half a character, as after a cut through an emoji: it can be neither read nor shown."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def whole(what: str, value: object, least: int, most: int) -> int:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,9 @@ from wanda_core.errors import Refused
 KINDS = (".txt", ".md", ".jsonl", ".csv", ".parquet")
 UPLOAD = re.compile(r"[0-9a-f]{64}")
 """Gradio puts an upload into a folder named by its content; what lies elsewhere is no upload."""
+MOST_UPLOADS = 500
+BROKEN_OFF_SECONDS = 600
+"""After which a file that is not yet in a folder is what an upload left that broke off."""
 
 
 def uploaded(file: object, kinds: tuple[str, ...]) -> Path:
@@ -69,6 +75,30 @@ def read_upload(file: object) -> Upload:
         raise Refused(f"{place.name[:80]} holds an invalid character (a broken emoji)")
     text = found.text[: LIMITS.text_characters]
     return Upload(place.name[:80], text, _first(found.conversations, LIMITS.text_characters))
+
+
+def make_room(needed: int) -> None:
+    """Delete what broke off, then the oldest uploads, until so many bytes more fit under the cap."""
+    folder = Path(get_upload_folder())
+    found: list[tuple[float, int, Path]] = []
+    for place in folder.iterdir() if folder.is_dir() else ():
+        with suppress(FileNotFoundError):  # another request does the same
+            if UPLOAD.fullmatch(place.name):
+                size = sum(file.stat().st_size for file in place.iterdir())
+            elif place.name.startswith("tmp") and place.is_file():
+                size = place.stat().st_size
+            else:
+                continue
+            found.append((place.stat().st_mtime, size, place))
+    total, count = sum(size for _, size, _ in found), len(found)
+    for changed, size, place in sorted(found):
+        late = place.name.startswith("tmp") and time.time() - changed > BROKEN_OFF_SECONDS
+        if late or total + needed > LIMITS.uploads_bytes or count >= MOST_UPLOADS:
+            if place.is_dir():
+                shutil.rmtree(place, ignore_errors=True)
+            else:
+                place.unlink(missing_ok=True)
+            total, count = total - size, count - 1
 
 
 def _first(conversations: Sequence[Sequence[dict[str, str]]], characters: int) -> str:

@@ -12,7 +12,7 @@ from components.cost.figures import QUANTITIES
 from components.cost.handlers import BUDGET, SHOWN
 from components.cost.kept import recorded_of
 from components.cost.request import MOST_PERCENT, check_measure
-from components.jobs.run_button import owner_of
+from components.jobs.visitor import owner_of
 from components.page.link_settings import hub_id, one_of, truth, whole
 from components.page.view import Page, View
 from components.workspace.defaults import default_source

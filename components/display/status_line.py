@@ -12,9 +12,15 @@ def ready(message: str) -> str:
     return f'<p class="status" role="status">{escape(message)}</p>'
 
 
-def waiting(place: int) -> str:
+def waiting(place: int, passable: bool) -> str:
+    """
+    Args:
+        place: runs before this one.
+        passable: shorter ones may still be put before it.
+    """
     runs = "1 run is" if place == 1 else f"{place} runs are"
-    return f'<p class="status" role="status">In the queue: {runs} before yours.</p>'
+    may = "; a shorter one may still pass" if passable else ""
+    return f'<p class="status" role="status">In the queue: {runs} before yours{may}.</p>'
 
 
 def working(doing: str, share: float, left: str) -> str:

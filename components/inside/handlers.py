@@ -145,7 +145,8 @@ def shown_as_pruned(values: Values) -> Parts:
 
 def clicked(event: gr.EventData, values: Values) -> Parts:
     """A click on the map opens a layer, one on another picture a weight."""
-    chart, x, y = (event._data.get(part) for part in ("chart", "x", "y"))
+    data = event._data if isinstance(event._data, dict) else {}
+    chart, x, y = (data.get(part) for part in ("chart", "x", "y"))
     if chart != "map":
         try:
             row, column = (
@@ -161,13 +162,14 @@ def clicked(event: gr.EventData, values: Values) -> Parts:
         if not at:
             return Parts()
         inspection.weight(at[0])
+        now = {**values, "layer": at[0], "weight": ""}
+        asked = Asked.of(now, shown.recipe)
     except Refused as error:  # said where the click was
         return Parts(map_note=failed(error))
-    now = {**values, "layer": at[0], "weight": ""}
     return redrawn(now) | Parts(
         layer=at[0],
-        map=_map(inspection, values.get("map_by"), at[0]),
-        map_note=map_note_html(inspection, Asked.of(values, shown.recipe).map_by),
+        map=_map(inspection, asked.map_by, at[0]),
+        map_note=map_note_html(inspection, asked.map_by),
     )
 
 

@@ -40,7 +40,7 @@ class Job(ABC):
 
     @property
     def gpu_seconds(self) -> float:
-        """Time to book on ZeroGPU."""
+        """Time to book on ZeroGPU; also what tells short jobs from long ones in the queue."""
         return 60
 
     def fetch(self, put: Put) -> None:  # noqa: B027 - most jobs have nothing to fetch

@@ -17,6 +17,10 @@ from wanda_core.errors import Refused
 
 MOST_REMEMBERED = 200
 """Owners whose last tasks are remembered, so that a reloaded page finds them."""
+SHORTER = 2
+"""A job passes those that wait before it and take so many times as long."""
+PASSED = 3
+"""Times that a waiting job may be passed, so that short ones do not keep a long one waiting for ever."""
 
 
 @dataclass(eq=False)
@@ -27,10 +31,14 @@ class Task:
     context: contextvars.Context
     """Of the visitor's request: ZeroGPU books the time on it."""
     owners: set[str] = field(default_factory=set)
+    address: str = ""
+    """Where it was asked from."""
     watchers: int = 0
-    """Open pages that follow it."""
-    left_at: float = field(default_factory=monotonic)
-    """When the last page stopped following it."""
+    """Pages that follow it."""
+    read_at: float = field(default_factory=monotonic)
+    """When one of them last read what it was told."""
+    passed: int = 0
+    """Jobs that came later and were put before it."""
     progress: Progress | None = None
     outcome: Any = None
     """What the job has found so far."""
@@ -46,10 +54,9 @@ class Task:
 
     @property
     def wanted(self) -> bool:
-        """Somebody owns it and, on a Space, follows it or did so a moment ago."""
+        """Somebody owns it and, on a public server, reads of it or did so a moment ago."""
         patient = LIMITS.unwatched_seconds
-        watched = self.watchers > 0 or patient is None or monotonic() - self.left_at < patient
-        return bool(self.owners) and watched
+        return bool(self.owners) and (patient is None or monotonic() - self.read_at < patient)
 
     def seconds_left(self) -> float | None:
         """A rough guess from the share that is done; None while there is too little to go on."""
@@ -84,15 +91,16 @@ class Worker:
         for _ in range(at_once):
             threading.Thread(target=self._run, name="worker", daemon=True).start()
 
-    def join(self, owner: str, view: str, job: Job, *, instead: bool = False) -> Task:
+    def join(self, owner: str, view: str, job: Job, *, address: str = "", instead: bool = False) -> Task:
         """Ask for a job on an owner's behalf; their earlier job of that view is left.
 
         Args:
             view: key of the view that asks.
+            address: where the owner asks from.
             instead: leave the owner's jobs of other views, too; else this one waits for its turn.
 
         Raises:
-            Refused: too many jobs wait already, of this owner or of all.
+            Refused: too many jobs wait already, of this owner, from this address, or of all.
         """
         with self._change:
             self._leave(owner, None if instead else view)
@@ -103,11 +111,15 @@ class Worker:
                 task = same[0]
             elif len(waiting) >= LIMITS.waiting_each:
                 raise Refused(f"{len(waiting)} of your runs are waiting already: wait for one, or stop it")
+            elif sum(task.address == address for task in self._queue) >= LIMITS.waiting_address:
+                raise Refused(
+                    f"{LIMITS.waiting_address} runs from your address are waiting already: try again in a few minutes"
+                )
             elif len(self._queue) >= self._most:
                 raise Refused(f"{self._most} runs are waiting already: try again in a few minutes")
             else:
-                task = Task(job, contextvars.copy_context())
-                self._queue.append(task)
+                task = Task(job, contextvars.copy_context(), {owner}, address)
+                self._put_in(task)
             task.owners.add(owner)
             self._last.setdefault(owner, {})[view] = task
             self._last.move_to_end(owner)
@@ -142,7 +154,6 @@ class Worker:
     def unwatch(self, task: Task) -> None:
         with self._change:
             task.watchers -= 1
-            task.left_at = monotonic()
             if not task.watchers:
                 task.drawn = None
 
@@ -151,6 +162,14 @@ class Worker:
         with self._change:
             self._purge()
             return self._queue.index(task) + bool(self._current) if task in self._queue else 0
+
+    def _put_in(self, task: Task) -> None:
+        """At the end, or before jobs that take much longer: a long run does not keep short ones waiting."""
+        at = len(self._queue)
+        while at and _lets_pass(self._queue[at - 1], task):
+            at -= 1
+            self._queue[at].passed += 1
+        self._queue.insert(at, task)
 
     def _leave(self, owner: str, view: str | None) -> None:
         for key, task in self._last.get(owner, {}).items():
@@ -192,3 +211,9 @@ class Worker:
             task.failure = f"the run broke off: {str(error)[:200] or type(error).__name__}"
         finally:
             events.close()  # type: ignore[attr-defined]
+
+
+def _lets_pass(waiting: Task, task: Task) -> bool:
+    long = waiting.job.gpu_seconds >= SHORTER * task.job.gpu_seconds
+    # Not one's own: "after it" was asked for.
+    return long and waiting.passed < PASSED and not waiting.owners & task.owners

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -17,8 +15,9 @@ from gradio.events import Dependency
 from components.display import status_line
 from components.display.number_format import duration
 from components.jobs.job import Job
-from components.jobs.queue import Task, Worker
+from components.jobs.queue import PASSED, Task, Worker
 from components.jobs.runner import import_engine
+from components.jobs.visitor import address_of, is_read, owner_of
 from wanda_core.errors import Refused
 
 REFRESH = 0.2
@@ -26,8 +25,6 @@ REFRESH = 0.2
 GAP = 0.05
 """Seconds between two messages to pages: gradio takes some milliseconds of the event loop for each, and others are to
 be answered meanwhile."""
-VISITOR = re.compile(r"[A-Za-z0-9_-]{20,64}")
-"""An id that the page made: random, kept by the browser, the key to its own jobs."""
 
 Values = dict[str, Any]
 """What controls hold, by their names."""
@@ -100,7 +97,7 @@ def connect(
     """
     keep = [gr.skip()] * len(outputs)
 
-    async def start(values: Values, owner: str, mode: str) -> AsyncIterator[list[Any]]:
+    async def start(values: Values, owner: str, address: str, mode: str) -> AsyncIterator[list[Any]]:
         await asyncio.to_thread(import_engine)  # seconds, soon after the start
         try:
             job = await asyncio.to_thread(make_job, values)
@@ -109,7 +106,7 @@ def connect(
                 said = f"{titles.get(other, other)} is still running for you. Start this after it, or instead of it?"
                 yield [status_line.ready(said), *_idle(), gr.update(visible=True), *keep]
                 return
-            task = worker.join(owner, button.view, job, instead=mode == "instead")
+            task = worker.join(owner, button.view, job, address=address, instead=mode == "instead")
         except Refused as error:
             yield [status_line.failed(error), *_idle(), gr.update(visible=False), *keep]
             return
@@ -130,6 +127,8 @@ def connect(
             hide: Any = gr.update(visible=False)
             buttons: list[Any] = _busy()
             while not task.over and owner in task.owners:
+                if is_read():
+                    task.read_at = monotonic()
                 if _status(task, worker) != said or task.outcome is not shown:
                     await TURNS.take()
                 outcome, now = task.outcome, _status(task, worker)
@@ -149,8 +148,8 @@ def connect(
 
     def handler(mode: str) -> Callable[..., AsyncIterator[list[Any]]]:
         async def handle(request: gr.Request, *values: Any) -> AsyncIterator[list[Any]]:
-            owner = owner_of(values[0], request)
-            async for shown in start(dict(zip(inputs, values[1:], strict=True)), owner, mode):
+            owner, given = owner_of(values[0], request), dict(zip(inputs, values[1:], strict=True))
+            async for shown in start(given, owner, address_of(request), mode):
                 yield shown
 
         return handle
@@ -205,13 +204,6 @@ def find_tasks(
     )
 
 
-def owner_of(visitor: object, request: gr.Request) -> str:
-    """Whose jobs these are: the browser's own id; without one, the session's."""
-    if isinstance(visitor, str) and VISITOR.fullmatch(visitor):
-        return visitor
-    return request.session_hash or secrets.token_urlsafe()
-
-
 def _idle() -> list[Any]:
     return [gr.update(interactive=True), gr.update(interactive=False)]
 
@@ -223,7 +215,7 @@ def _busy() -> list[Any]:
 def _status(task: Task, worker: Worker) -> str:
     place = worker.place(task)
     if place:
-        return status_line.waiting(place)
+        return status_line.waiting(place, task.passed < PASSED)
     if task.progress is None:
         return status_line.working("Starting", 0.0, "")
     left = task.seconds_left()

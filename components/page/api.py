@@ -9,14 +9,17 @@ import asyncio
 import math
 import secrets
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from components.display.names import control
 from components.jobs.job import Job
 from components.jobs.queue import Worker
 from components.jobs.runner import import_engine
+from components.jobs.visitor import address_of, is_read
 from components.workspace.defaults import DEFAULTS, default_text
 from wanda_core.errors import Refused
 
@@ -33,12 +36,14 @@ async def outcome_of(worker: Worker, make_job: Callable[[], Job]) -> Any:
     try:
         await asyncio.to_thread(import_engine)
         job = await asyncio.to_thread(make_job)
-        task = worker.join(owner, "api", job)
+        task = worker.join(owner, "api", job, address=address_of(LocalContext.request.get(None)))
     except Refused as error:
         raise gr.Error(error.told(control), print_exception=False) from error
     worker.watch(task)
     try:
         while not task.over:
+            if is_read():
+                task.read_at = monotonic()
             await asyncio.sleep(REFRESH)
     finally:
         worker.unwatch(task)
@@ -54,7 +59,9 @@ def panel_values(source: str, **named: Any) -> dict[str, Any]:
     """The panel's values by name: those that are named, else the defaults; a text left empty is the model's own."""
     text = default_text(source)
     values = DEFAULTS | {"source": source} | named
-    values["amounts"], values["methods"] = list(values["amounts"]), list(values["methods"])
+    for name in ("amounts", "methods"):
+        if isinstance(values[name], tuple):
+            values[name] = list(values[name])
     values["calibration"] = values.get("calibration") or text
     values["evaluation"] = values.get("evaluation") or text
     return values

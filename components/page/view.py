@@ -12,7 +12,8 @@ import gradio as gr
 from components.jobs import run_button
 from components.jobs.job import Job
 from components.jobs.queue import Worker
-from components.jobs.run_button import RunButton, Values, owner_of
+from components.jobs.run_button import RunButton, Values
+from components.jobs.visitor import owner_of
 from components.page.form import Form
 from components.workspace.beside import beside_another
 from components.workspace.setup import Setup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -10,6 +11,7 @@ from components.display.names import control
 from components.display.number_format import bytes_text, duration
 from components.jobs.runner import ZERO_GPU, ZERO_GPU_SECONDS
 from components.recipe.request import check_panel
+from components.request_checks import check_source
 from components.workspace import pace
 from components.workspace.measured_rows import depends_on_seed, has_measured
 from components.workspace.model_facts import ModelFacts, facts_of
@@ -22,9 +24,10 @@ def estimate(values: Mapping[str, Any], sources: Sequence[str]) -> tuple[str, st
     Args:
         values: what the panel's controls hold, by name.
     """
-    source, revision = values.get("source"), values.get("revision") or None
+    revision = values.get("revision") or None
     facts = ModelFacts(None)
-    if isinstance(source, str) and len(source) < 300:
+    with suppress(Refused):  # which files this machine has is nobody's business
+        source = check_source(values.get("source"), sources)
         facts = facts_of(source, revision if isinstance(revision, str) else None)
     note = f'<p class="hint">{model_line(facts)}</p>'
     try:

@@ -12,7 +12,7 @@ import gradio as gr
 from components.display.number_format import bytes_text
 from components.jobs import run_button
 from components.jobs.run_button import Values
-from components.limits import HOSTED
+from components.limits import SPACE
 from components.page import api
 from components.page.link_settings import one_of
 from components.page.view import Page, View
@@ -47,7 +47,7 @@ class TakeAway(View):
         self.contents = gr.HTML(elem_id="export-contents")
         self.download = gr.DownloadButton("Download", visible=False, elem_id="download")
         self.file = gr.State()
-        if HOSTED:  # signing in exists only on a Space
+        if SPACE:  # signing in exists only on a Space
             push.lay_out(self.file)
 
     def connect(self, page: Page, tab: gr.Tab) -> None:

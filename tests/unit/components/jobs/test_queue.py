@@ -155,13 +155,59 @@ def test_a_job_without_a_page_ends_after_a_while_where_strangers_come(
     worker.watch(followed)
     until(lambda: followed.started is not None)
     left = worker.join("b", "cost", Numbered(2))
-    time.sleep(0.5)
+    worker.watch(left)  # a page that follows, and is told what it never reads
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        followed.read_at = time.monotonic()
+        time.sleep(0.02)
     assert not followed.over
     assert worker.place(left) == 0
     assert left.over  # it waited without a reader
-    worker.unwatch(followed)
     until(lambda: followed.over)
     assert gate.begun == [1]
+
+
+def test_one_address_cannot_fill_the_queue(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "LIMITS", replace(queue.LIMITS, waiting_address=3))
+    worker = Worker(gate, waiting=10)
+    running = worker.join("other", "cost", Numbered(0), address="198.51.100.1")
+    until(lambda: running.started is not None)
+    for number in range(1, 4):
+        worker.join(f"pupil {number}", "cost", Numbered(number), address="203.0.113.7")
+    with pytest.raises(Refused, match="3 runs from your address"):
+        worker.join("pupil 4", "cost", Numbered(4), address="203.0.113.7")
+    shared = worker.join("pupil 5", "cost", Numbered(3), address="203.0.113.7")
+    assert shared.owners == {"pupil 3", "pupil 5"}  # the same run takes no further place
+    assert worker.join("modest", "cost", Numbered(6), address="198.51.100.1") is not None
+
+
+@dataclass(frozen=True)
+class Sized(Numbered):
+    """One that takes so long."""
+
+    seconds: float = 60
+
+    @property
+    def gpu_seconds(self) -> float:
+        return self.seconds
+
+
+def test_short_jobs_pass_long_ones_but_not_for_ever(gate: Gate) -> None:
+    worker = Worker(gate)
+    running = worker.join("first", "cost", Sized(0, 1000))
+    until(lambda: running.started is not None)
+    long = worker.join("long", "cost", Sized(1, 240))
+    short = [worker.join(f"short {number}", "text", Sized(10 + number, 60)) for number in range(4)]
+    assert [worker.place(task) for task in short[:3]] == [1, 2, 3]
+    assert worker.place(long) == 4
+    assert worker.place(short[3]) == 5  # it was passed often enough
+    middle = worker.join("middle", "text", Sized(20, 150))
+    assert worker.place(middle) == 6  # not so much shorter
+    own = worker.join("long", "text", Sized(21, 60))
+    assert worker.place(own) == 6  # before `middle`, after one's own
+    gate.open.set()
+    until(lambda: middle.over)
+    assert gate.begun == [0, 10, 11, 12, 1, 13, 21, 20]
 
 
 def test_a_failure_reaches_the_page_and_the_queue_goes_on() -> None:

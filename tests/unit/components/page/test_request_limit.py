@@ -74,6 +74,21 @@ def test_more_than_was_announced_is_cut_off(announced: bytes | None) -> None:
     assert app.body is None
 
 
+def test_one_that_never_comes_to_its_end_is_cut_off() -> None:
+    app = App()
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b"", "more_body": True}
+
+    async def send(message: Any) -> None:
+        raise AssertionError(message)
+
+    scope = {"type": "http", "headers": [], "method": "POST", "path": "/"}
+    asyncio.run(RequestLimit(app, MOST, seconds=0.2)(scope, receive, send))
+    assert app.body is None
+
+
 def test_what_is_no_request_passes() -> None:
     app = App()
     assert request(app, [b"x" * 100], kind="websocket", announced=b"100") is None
