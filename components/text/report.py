@@ -98,6 +98,6 @@ def _protocol(protocol: dict[str, Any]) -> str:
         f'<div class="protocol"><p>At most {protocol["new_tokens"]} new tokens, {choice}. The prompt went in '
         f"{template}, {protocol['prompt_tokens']} tokens. Pruned after {protocol['samples']} windows of "
         f"{protocol['length']} tokens of {escape(protocol['calibration'])}. {escape(protocol['device'])}, "
-        f"{protocol['dtype']}, {threads(protocol['threads'])}, torch {escape(protocol['torch'])}, "
+        f"{escape(protocol['dtype'])}, {threads(protocol['threads'])}, torch {escape(protocol['torch'])}, "
         f"transformers {escape(protocol['transformers'])}.</p></div>"
     )

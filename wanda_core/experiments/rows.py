@@ -78,6 +78,9 @@ NEW_IN_2 = {
 }
 """Columns that schema 1 did not have, with what a row of schema 1 holds in them."""
 
+FORMULA = ("=", "+", "-", "@", "\t")
+"""What a formula of a spreadsheet may begin with."""
+
 SWEPT = ("calibration", "masks_differ")
 """What a sweep adds to a row: the text it was calibrated on, and the share of the weights that the first calibration
 measured kept and this one prunes, or the other way round (None: not known)."""
@@ -103,12 +106,23 @@ def to_json(measured_by: dict[str, Any], rows: list[Row], **more: Any) -> str:
 
 
 def to_csv(rows: list[Row]) -> str:
-    """The rows with a header line, without the losses of single windows: a list has no place in a cell."""
+    """The rows with a header line, without the losses of single windows: a list has no place in a cell. A text that a
+    spreadsheet would take for a formula has an apostrophe before it."""
     return (
         table(rows)
         .drop(columns="window_losses")
+        .map(_no_formula)
         .to_csv(index=False, quoting=csv.QUOTE_MINIMAL, lineterminator="\n")
     )
+
+
+def _no_formula(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    line = " ".join(
+        cell.splitlines()
+    )  # pandas leaves a carriage return unquoted, and a new row would begin there
+    return f"'{line}" if line.startswith(FORMULA) else line
 
 
 def save_json(file: Path, measured_by: dict[str, Any], rows: list[Row]) -> None:

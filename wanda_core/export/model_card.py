@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +66,18 @@ def model_card(
         pipeline_tag="text-generation" if kind.plain else None,
         tags=["pruning", "sparsity", recipe.method],
     )
-    seed = calibration.get("seed")
+    seed, shown = calibration.get("seed"), _words(source)
     parts = [
-        f"---\n{data.to_yaml()}\n---\n\n# {source.rsplit('/', 1)[-1]}, pruned: {recipe.method} {amount}",
-        f"{source}{f' at commit {model.revision}' if model.revision else ''}, pruned with "
+        f"---\n{data.to_yaml()}\n---\n\n# {shown.rsplit('/', 1)[-1]}, pruned: {recipe.method} {amount}",
+        f"{shown}{f' at commit {model.revision}' if model.revision else ''}, pruned with "
         f"Wanda Lab by `{recipe.method}`: {pruning.sparsity:.2%} of the weights of "
         f"its {len(pruning.masks)} pruned layers are zero. Embeddings and output head are dense. {_trained(pruning)}",
         "## What it costs\n\n" + _perplexities(rows, protocol) + _layers(pruning),
         "## How it was made\n\n"
         f"Calibrated on {calibration.get('samples', '?')} windows of {calibration.get('length', '?')} tokens of "
-        f"{calibration.get('text', 'a text that was not recorded')}, seed {seed}. `recipe.json` has the whole recipe, "
-        "versions and seeds; `calibration.safetensors` the very tokens; `masks.safetensors` a bit for every weight.",
+        f"{_words(calibration.get('text', 'a text that was not recorded'))}, seed {seed}. `recipe.json` has the whole "
+        "recipe, versions and seeds; `calibration.safetensors` the very tokens; `masks.safetensors` a bit for every "
+        "weight.",
         "## Limits\n\n" + _limits(pruning, kind),
         f"## Fine-tune and keep the zeros\n\n{_where(kind)}\n\n```python{fine_tune(kind)}```",
     ]
@@ -117,6 +119,11 @@ def shown_source(model: LanguageModel) -> str:
     return model.source if _of_the_hub(model) else title_of(model.source)
 
 
+def _words(name: str) -> str:
+    """A name in one line, as text: a card may hold HTML."""
+    return escape(" ".join(name.split()), quote=False)
+
+
 def _perplexities(rows: Sequence[dict[str, Any]], protocol: dict[str, Any] | None) -> str:
     measured = [row for row in rows if row["perplexity"] is not None]
     if not measured or protocol is None:
@@ -131,8 +138,8 @@ def _perplexities(rows: Sequence[dict[str, Any]], protocol: dict[str, Any] | Non
         lines.append(f"| {name} | {row['sparsity_reached']:.1%} | {row['perplexity']:.4g} | {interval} |")
     return "\n".join(lines) + (
         f"\n\nOn the first {protocol['windows']} windows of {protocol['eval_length']} tokens of "
-        f"{protocol['evaluation']}, without overlap, every token but a window's first predicted from those before it. "
-        f"{protocol['device']}, {protocol['dtype']}, torch {protocol['torch']}, "
+        f"{_words(protocol['evaluation'])}, without overlap, every token but a window's first predicted from those "
+        f"before it. {protocol['device']}, {protocol['dtype']}, torch {protocol['torch']}, "
         f"transformers {protocol['transformers']}, {protocol['date']}.\n\n"
     )
 
