@@ -28,15 +28,26 @@ def free_port() -> int:
 
 @contextmanager
 def served(
-    *, command: Sequence[str] = (sys.executable, "app.py"), folder: Path = ROOT, **environment: str
+    *,
+    command: Sequence[str] = (sys.executable, "app.py"),
+    folder: Path = ROOT,
+    log: Path | None = None,
+    **environment: str,
 ) -> Iterator[str]:
-    """Run the app in a process without network; gives its address."""
+    """Run the app in a process without network; gives its address.
+
+    Args:
+        log: takes what it says, on both streams.
+    """
     port = free_port()
     path = os.pathsep.join([str(OFFLINE), environment.pop("PYTHONPATH", os.environ.get("PYTHONPATH", ""))])
+    said = log.open("w") if log else None
     process = subprocess.Popen(
         [*command, "--port", str(port)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": path, **environment},
+        stdout=said,
+        stderr=said,
     )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -49,6 +60,8 @@ def served(
         for child in forked:  # on ZeroGPU they would outlive it
             with suppress(psutil.NoSuchProcess):
                 child.kill()
+        if said:
+            said.close()
 
 
 def wait_for(address: str, process: subprocess.Popen, seconds: float = 90) -> None:
