@@ -68,7 +68,7 @@ def read_upload(file: object) -> Upload:
             f"{place.name[:80]} is larger than {LIMITS.request_bytes / 1e6:.0f} MB: choose a smaller file"
         )
     try:
-        found = read_text(str(place), "calibration")
+        found = read_text(str(place), "calibration", most_bytes=LIMITS.request_bytes)
     except Refused as error:  # without the path that it has on the server
         raise Refused(error.text.replace(str(place), place.name[:80])) from error
     if broken(found.text):

@@ -15,6 +15,10 @@ from wanda_core.cli import compare, latency, prune
 from wanda_core.errors import Refused, Stopped
 
 
+MOST_SAID = 800
+"""Letters of what is said: it may quote an argument of thousands."""
+
+
 def main(
     arguments: list[str] | None = None, *, prog: str = "python -m wanda_core", more: str | None = None
 ) -> int:
@@ -79,7 +83,7 @@ def _set_by_interrupt() -> Iterator[threading.Event]:
 
 def _fail(message: str) -> int:
     # What a library said may have lines of its own.
-    print(f"wanda_core: {' '.join(message.split())}", file=sys.stderr)
+    print(f"wanda_core: {' '.join(message.split())[:MOST_SAID]}", file=sys.stderr)
     return 2
 
 

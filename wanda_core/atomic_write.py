@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from wanda_core.errors import Refused
@@ -16,8 +17,8 @@ def write_whole(file: Path, text: str) -> None:
         Refused: it cannot be written.
     """
     try:
-        place = Path(file).resolve()
-        if place.exists() and not place.is_file():
+        place = Path(os.path.realpath(file))
+        if place.is_symlink() or (place.exists() and not place.is_file()):
             raise Refused(f"{file} is no plain file: give another name")
         with staged(place, lambda stage: stage.touch(exist_ok=False)) as stage:
             stage.write_text(text, encoding="utf-8")

@@ -90,7 +90,10 @@ def refuse_unwritable(*files: Path | None) -> None:
             raise Refused(f"{file} is a folder: give a file")
         if file.exists() and not file.is_file():
             raise Refused(f"{file} is no plain file: give another name")
-        parent = file.resolve().parent
+        place = Path(os.path.realpath(file))
+        if place.is_symlink():
+            raise Refused(f"{file} is a link in a circle: give another name")
+        parent = place.parent
         if not parent.is_dir():
             raise Refused(f"{parent} is no folder: create it first")
         if not os.access(parent, os.W_OK):

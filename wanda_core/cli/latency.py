@@ -104,7 +104,7 @@ def _save(options: argparse.Namespace, protocol: dict[str, Any], rows: list[dict
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_TOKENS:
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MOST_TOKENS:
         raise Refused(f"--tokens takes whole numbers between 1 and {MOST_TOKENS:,}, not `{text[:40]}`")
     return int(text)
 
@@ -135,7 +135,8 @@ def parse_shapes(text: str) -> dict[tuple[int, int], int]:
     shapes = {}
     for part in text.split(","):
         rows, times, columns = part.strip().partition("x")
-        if not times or not (rows.isdecimal() and columns.isdecimal()):
+        digits = rows.isdecimal() and columns.isdecimal() and len(part) < 40
+        if not times or not digits:
             raise Refused(f"--shapes takes OUTxIN,..., such as 4096x11008, not `{part[:40]}`")
         if not all(1 <= int(side) <= 2**18 for side in (rows, columns)):
             raise Refused("--shapes takes sides between 1 and 262,144")

@@ -145,6 +145,9 @@ def _read_file(path: Path, column: str | None, most_bytes: int | None) -> Joined
         return Joined(path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
     # Streamed, and the folder goes: no copy of a user's text stays behind in a cache.
     with TemporaryDirectory() as cache, quiet_load_dataset() as load_dataset:
+        if path.suffix.lower() == ".parquet" and most_bytes is not None:
+            # Few rows at a time: a word of megabytes is stored once for all the rows that hold it.
+            how = {**how, "batch_size": 10}
         files = {"train": glob.escape(str(path.absolute()))}
         rows = load_dataset(**how, data_files=files, split="train", streaming=True, cache_dir=cache)
         return join_rows(rows, path.name, column, most=most_bytes and UNPACKED * most_bytes)

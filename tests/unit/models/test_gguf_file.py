@@ -6,18 +6,15 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from gguf import GGUFWriter
 
+from tests.support.gguf import VOCABULARY, tiny_gguf
 from wanda_core import Refused, load
 from wanda_core.models import gguf_file
 from wanda_core.models import load as loading
 from wanda_core.models.gguf_file import COPIES, copies_folder
 from wanda_core.models.named_sources import available_sources
-
-WIDTH, MIDDLE, VOCABULARY = 32, 64, 260
 
 
 @pytest.fixture(autouse=True)
@@ -28,43 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A llama of two blocks with a vocabulary of bytes."""
-    path, draw = tmp_path / "tiny.gguf", np.random.default_rng(0)
-    writer = GGUFWriter(path, "llama")
-    writer.add_name("tiny")
-    writer.add_context_length(64)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(2)
-    writer.add_feed_forward_length(MIDDLE)
-    writer.add_head_count(4)
-    writer.add_head_count_kv(4)
-    writer.add_rope_dimension_count(8)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(VOCABULARY)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list([*(chr(0x100 + i) for i in range(258)), f"{chr(0x100)}{chr(0x101)}", "<|end|>"])
-    writer.add_token_merges([f"{chr(0x100)} {chr(0x101)}"])
-    writer.add_eos_token_id(VOCABULARY - 1)
-    writer.add_bos_token_id(VOCABULARY - 1)
-
-    def add(name: str, *shape: int) -> None:
-        writer.add_tensor(name, draw.normal(0, 0.1, shape).astype(np.float32))
-
-    add("token_embd.weight", VOCABULARY, WIDTH)
-    add("output_norm.weight", WIDTH)
-    for block in range(2):
-        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            add(f"blk.{block}.{name}.weight", WIDTH, WIDTH)
-        for name in ("ffn_gate", "ffn_up"):
-            add(f"blk.{block}.{name}.weight", MIDDLE, WIDTH)
-        add(f"blk.{block}.ffn_down.weight", WIDTH, MIDDLE)
-        for name in ("attn_norm", "ffn_norm"):
-            add(f"blk.{block}.{name}.weight", WIDTH)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+    return tiny_gguf(tmp_path / "tiny.gguf")
 
 
 def test_the_second_load_maps_what_the_first_made(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
