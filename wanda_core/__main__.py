@@ -14,7 +14,6 @@ from typing import NoReturn
 from wanda_core.cli import compare, latency, prune
 from wanda_core.errors import Refused, Stopped
 
-
 MOST_SAID = 800
 """Letters of what is said: it may quote an argument of thousands."""
 

@@ -170,8 +170,10 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "as wide as a galaxy": (config(hidden_size=2**40), UNREADABLE),
     "a head more than there is": (config(num_attention_heads=10**9), UNREADABLE),
     "a mask of all positions": (
-        config(model_type="gpt_neo", architectures=["GPTNeoForCausalLM"], max_position_embeddings=10**6,
-               num_layers=1, num_heads=4, attention_types=[[["global"], 1]]),
+        write("config.json", json.dumps({
+            "model_type": "gpt_neo", "architectures": ["GPTNeoForCausalLM"], "hidden_size": 32, "num_heads": 4,
+            "num_layers": 1, "attention_types": [[["global"], 1]], "max_position_embeddings": 10**6, "vocab_size": 1,
+        })),
         "needs about|lacks weights",
     ),
     "a million experts": (

@@ -7,6 +7,7 @@ import math
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,19 @@ from wanda_core.experiments.rows import load_json
 from wanda_core.export.folder import save_pruned
 from wanda_core.texts import chat, windows
 from wanda_core.texts.chat import encode_chat
-from wanda_core.texts.sources import Text
+from wanda_core.texts.sources import Text, read_text
 from wanda_core.texts.windows import encode
 
 MOST = 400e6
 """Bytes that this process may take in addition while it looks at a hostile file; an ordinary one takes 50 MB."""
 
-TEXT = "Long ago a fox met a crow; " + "qqqqqqqqqq" * 60 + " and they talked. " * 20
+TEXT = (
+    "Long ago a fox met a crow; "
+    + "qqqqqqqqqq" * 60
+    + " and they talked of a zebra. " * 20
+    + "a" * 60
+    + " m."
+)
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +47,17 @@ def soon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(chat, "SECONDS", 2)
     monkeypatch.setattr(windows, "SECONDS", 3)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm(llama_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What ordinary work imports and keeps is there before memory is looked at."""
+    folder = tmp_path_factory.mktemp("warm")
+    use(llama_folder, folder / "out")
+    for name, make in {"a.csv": _text("text\nwords\n"), "a.parquet": _parquet({"text": ["words"]})}.items():
+        make(folder / name)
+        read_text(str(folder / name), "calibration")
+    use(gguf.tiny_gguf(folder / "model.gguf"), folder / "other")
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +75,7 @@ def in_bounds(capfd: pytest.CaptureFixture[str]) -> Any:
 def use(source: Path, out: Path) -> None:
     """All that is done with a model."""
     model = load(str(source))
-    tokens = encode(TEXT, model.tokenizer)[:64].view(2, 32)
+    tokens = encode(TEXT * 4, model.tokenizer)[:64].view(2, 32)
     if model.tokenizer.chat_template:
         encode_chat(Text("text", TEXT, "text"), model.tokenizer)
     pruning = prune(model.prunable, tokens, Recipe(sparsity=0.5))
@@ -379,6 +397,7 @@ def test_parquet_that_unpacks_to_gigabytes_is_refused(
 ) -> None:
     tried("hostile uploads")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(uploads, "LIMITS", replace(uploads.LIMITS, request_bytes=4_000_000))  # as on a Space
     file = tmp_path / ("0f" * 32) / "a.parquet"
     file.parent.mkdir()
     import pyarrow as pa

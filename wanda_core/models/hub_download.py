@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import errors as hub_errors
 from huggingface_hub import model_info, snapshot_download
-from huggingface_hub.utils import filter_repo_objects
+from huggingface_hub.utils import filter_repo_objects, get_session
 
 from wanda_core.errors import Refused
 from wanda_core.models.configuration import causal_config, check_size
@@ -24,6 +25,9 @@ FETCHED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
 def download(name: str, revision: str | None, target: Target) -> tuple[Path, str | None]:
     """Fetch a Hub model, after checking that it holds safe weights and will fit."""
+    hooks = get_session().event_hooks["response"]
+    if _wait_shortly not in hooks:
+        hooks.append(_wait_shortly)
     try:
         info = model_info(name, revision=revision, files_metadata=True, timeout=20)
     except hub_errors.GatedRepoError as error:
@@ -40,8 +44,9 @@ def download(name: str, revision: str | None, target: Target) -> tuple[Path, str
         if error.response.status_code < 500:
             raise Refused(f"the Hub refuses {name}: {first_line(error)}") from error
         return _cached(name, revision, error)
-    except (OSError, hub_errors.HTTPError, ValueError) as error:
-        # HTTPError: also a name that cannot be looked up; ValueError: an answer that is none, as of a login page.
+    except Exception as error:
+        # A name that cannot be looked up, or an answer that is none, as of a login page: what the library makes of it
+        # may raise anything.
         return _cached(name, revision, error)
     sizes = {f.rfilename: f.size or 0 for f in info.siblings or [] if "/" not in f.rfilename}
     weights = [
@@ -70,8 +75,19 @@ def download(name: str, revision: str | None, target: Target) -> tuple[Path, str
         ) from error
     except OSError as error:
         raise Refused(f"{name} cannot be stored: {first_line(error)}") from error
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(f"the Hub answers about {name} with what is none: try again later") from error
     _remember(Path(folder), revision or "main")
     return Path(folder), info.sha
+
+
+def _wait_shortly(response: Any) -> None:
+    """A Hub that is asked too much may say when to ask again, and its library would sleep for so long, an hour say."""
+    for header in ("retry-after", "ratelimit"):
+        if header in response.headers:
+            del response.headers[header]
 
 
 def _cached(name: str, revision: str | None, cause: Exception) -> tuple[Path, str]:
