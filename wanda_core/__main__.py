@@ -29,7 +29,7 @@ def main(
         more: a line below the help.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = argparse.Namespace(flags={}, argv=arguments)
+    options = argparse.Namespace(flags={}, argv=arguments, command=None)
     try:
         options = _parser(prog, more).parse_args(arguments, options)
         with _set_by_interrupt() as options.stop:

@@ -145,10 +145,6 @@ class Handler(BaseHTTPRequestHandler):
         content = self.server.files.get(parts[-1], b"x" * 100)
         self._answer(200, content[:-7], **self._about_file(content))
 
-    def other(self, parts: list[str]) -> None:
-        content = bytes(len(self.server.files.get(parts[-1], b"x" * 100)))
-        self._answer(200, content, **self._about_file(content))
-
     def drips(self, parts: list[str]) -> None:
         content = self.server.files.get(parts[-1], b"x" * 100)
         self._answer(200, b"", len(content), **self._about_file(content))
@@ -175,7 +171,7 @@ FAULTS = [
     "files: hangs up", "files: page", "files: too many", "files: broken", "files: circle", "files: away",
     "files: half", "files: noise",
     "weights: hangs up", "weights: page", "weights: broken", "weights: gigabytes", "weights: half",
-    "weights: shorter", "weights: other", "weights: circle",
+    "weights: shorter", "weights: circle",
     "files: hangs", "weights: hangs", "weights: drips",
 ]  # fmt: skip
 ABANDONED = ("files: hangs", "weights: hangs", "weights: drips")

@@ -67,6 +67,7 @@ def download(name: str, revision: str | None, target: Target) -> tuple[Path, str
         )
         check_size(name, causal_config(name, Path(config)), target, sum(counts.values()) or None)
         folder = snapshot_download(name, revision=info.sha, allow_patterns=FETCHED, ignore_patterns=UNWANTED)
+        _refuse_cut(name, Path(folder), sizes)
     except hub_errors.GatedRepoError as error:
         raise gated(name) from error
     except (hub_errors.HTTPError, hub_errors.LocalEntryNotFoundError, ConnectionError) as error:
@@ -81,6 +82,16 @@ def download(name: str, revision: str | None, target: Target) -> tuple[Path, str
         raise Refused(f"the Hub answers about {name} with what is none: try again later") from error
     _remember(Path(folder), revision or "main")
     return Path(folder), info.sha
+
+
+def _refuse_cut(name: str, folder: Path, sizes: dict[str, int]) -> None:
+    """Delete files that are not as long as the Hub said before: a proxy that gave up may end an answer in good form."""
+    cut = [file for file in folder.iterdir() if sizes.get(file.name) not in (None, 0, file.stat().st_size)]
+    for file in cut:
+        file.resolve().unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+    if cut:
+        raise Refused(f"the download of {name} was interrupted: try again, what has arrived is kept")
 
 
 def _wait_shortly(response: Any) -> None:
