@@ -29,6 +29,8 @@ from wanda_core.texts.chat import encode_chat
 from wanda_core.texts.sources import Text, read_text
 from wanda_core.texts.windows import encode
 
+pytestmark = pytest.mark.long
+
 MOST = 400e6
 """Bytes that this process may take in addition while it looks at a hostile file; an ordinary one takes 50 MB."""
 
