@@ -5,17 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from html.parser import HTMLParser
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from playwright.sync_api import Browser, expect
 
 from components.assets import ASSETS
 from components.cost import report
@@ -30,8 +25,6 @@ from components.text.job import Texts
 from components.text.report import show
 from components.workspace.defaults import DEFAULTS
 from components.workspace.run_summary import Point, Run, as_json, read_runs, summary_of
-from tests.attack.client import Target, attacked
-from tests.support.page import SECONDS, browser
 from wanda_core.errors import Refused
 from wanda_core.experiments.report import ReportText, report_html
 from wanda_core.experiments.rows import to_csv
@@ -225,121 +218,3 @@ def _number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-# In the browser.
-
-FOLDER = f"=a <img src=x onerror={RUNS}> ${{{RUNS}}} {{{{{RUNS}}}}}"
-"""Of a model: all that the name of a folder can be."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pocket model in such a folder; its tokenizer, template and card have markup in them, too."""
-    folder = tmp_path_factory.mktemp("models") / FOLDER
-    shutil.copytree(ASSETS / "pocket", folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"_name_or_path": MARKUP["element"]}))
-    (folder / "README.md").write_text(f"---\nlicense: '{MARKUP['element']}'\n---\n{MARKUP['closing']}\n")
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def target(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    command = (sys.executable, "app.py", str(model))
-    with attacked(tmp_path_factory.mktemp("markup"), command=command) as target:
-        yield target
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as chromium:
-        yield chromium
-
-
-def saved_file(folder: Path) -> Path:
-    """Results of somebody else, as far as the page takes them: markup where it may be, in errors and the protocol."""
-    recorded = json.loads((ASSETS / "recorded" / "cost-pocket.json").read_text(encoding="utf-8"))
-    recorded.pop("layers")
-    recorded["protocol"] |= dict.fromkeys(
-        ("source", "calibration", "evaluation", "device"), MARKUP["element"]
-    )
-    recorded["rows"][1] |= {"error": " ".join(MARKUP.values()), "perplexity": None}
-    recorded["rows"][2] |= {"pattern": "=cmd()"}
-    file = folder / "saved.json"
-    file.write_text(json.dumps(recorded))
-    return file
-
-
-@pytest.mark.long
-@pytest.mark.browser
-def test_nothing_of_it_runs_in_a_browser(
-    target: Target, chromium: Browser, model: Path, tmp_path: Path, tried: Tried
-) -> None:
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    faults: list[str] = []
-    page.on("dialog", lambda dialog: faults.append(dialog.message))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-
-    def look(where: str) -> None:
-        assert page.evaluate("window.ran") is None, where
-        assert page.locator('img[src="x"], svg[onload], [onmouseover]').count() == 0, where
-        assert faults == [], where
-        tried(KIND)
-
-    words = "+".join(
-        ("%3Cimg+src%3Dx+onerror%3Dwindow.ran%3D1%3E", "%24%7Bwindow.ran%3D1%7D", "%7B%7Bx%7D%7D")
-    )
-    page.goto(
-        f"{target.address}/?samples={words}&point={words}&layer={words}&length=64&windows=2&view={words}"
-    )
-    page.wait_for_selector("body[data-restored]", timeout=SECONDS)
-    expect(page.locator("#notice")).to_contain_text("<img src=x", timeout=SECONDS)
-    look("a link")
-    page.goto(f"{target.address}/?samples=2&length=64&windows=2&calibration=own&evaluation=stories")
-    page.wait_for_selector("body[data-restored]", timeout=SECONDS)
-    page.locator("#model input").click()
-    page.get_by_role("option", name="onerror").click()
-    look("a model in the list")
-    page.locator("#text-fold").get_by_role("button").first.click()
-    page.locator("#own-text textarea").fill((" ".join(MARKUP.values()) + " ") * 40)
-    page.click("#run")
-    expect(page.locator("#status")).to_contain_text("Done in", timeout=2 * SECONDS)
-    expect(page.locator("#views")).to_contain_text("<img src=x", timeout=SECONDS)
-    look("results of a model")
-    page.click("#report")
-    page.wait_for_timeout(1000)
-    for tab, button, done in (
-        ("Inside", "#inspect", "#inspect-status"),
-        ("Text", "#write", "#text-status"),
-        ("Take away", "#export-run", "#export-status"),
-    ):
-        page.get_by_role("tab", name=tab).click()
-        if tab == "Text":
-            page.locator("#prompt textarea").fill(" ".join(MARKUP.values()))
-        page.click(button)
-        expect(page.locator(done)).to_contain_text("Done in", timeout=2 * SECONDS)
-        page.wait_for_timeout(500)
-        look(tab)
-    page.get_by_role("tab", name="Cost").click()
-    page.locator("input[type=file]").nth(page.locator("input[type=file]").count() - 1).set_input_files(
-        saved_file(tmp_path)
-    )
-    expect(page.locator("#views")).to_contain_text("From a saved file", timeout=SECONDS)
-    look("a saved file")
-    run_kept = summary_of("0" * 16, protocol("x"), rows("x")[:3], "samples=2")
-    file = tmp_path / "runs.json"
-    file.write_text(as_json([replace(run_kept, note=" ".join(MARKUP.values())[:200])]))
-    page.goto(f"{target.address}/runs")
-    page.wait_for_selector("#runs-list", timeout=SECONDS)
-    page.locator("input[type=file]").set_input_files(file)
-    expect(page.locator("#runs-table")).to_contain_text("<img src=x", timeout=SECONDS)
-    for box in page.locator("#runs-list input[type=checkbox]").all():
-        box.check()
-    page.wait_for_timeout(1000)
-    look("imported runs")
-    page.close()
-    exported = sorted(target.log.parent.glob("uploads/exports/*/*.zip"))
-    assert exported
