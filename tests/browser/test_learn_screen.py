@@ -108,6 +108,7 @@ def test_the_page_is_light(chromium: Browser, address: str) -> None:
     context.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault(chromium: Browser, address: str, axe: str, scheme: str) -> None:
     lesson = Lesson(chromium, address, 1, f"?__theme={scheme}")

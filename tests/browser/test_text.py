@@ -111,6 +111,7 @@ def test_the_same_seed_writes_the_same_and_another_does_not(visit: TextVisit) ->
     assert written[0] != written[1]
 
 
+@pytest.mark.long
 def test_packed_weights_write_the_same_and_say_how(chromium: Browser, address: str) -> None:
     visit = TextVisit(chromium, f"{address}/{LINK}&point=wanda-2:4")
     visit.page.wait_for_selector("#focus-chip :text('Wanda 2:4')")

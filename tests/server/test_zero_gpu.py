@@ -154,6 +154,7 @@ def test_every_booking_fits_an_anonymous_visitors_day(
     assert all(FACTOR * runner.booked_seconds(job) <= DAILY_SECONDS for job in defaults.values())
 
 
+@pytest.mark.long
 def test_the_page_itself_measures(tmp_path: Path) -> None:
     with device_api() as (api, address):
         command = (sys.executable, "-m", "tests.support.zero_gpu")
