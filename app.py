@@ -56,6 +56,10 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         os.environ[run_folder.VARIABLE] = options.runs
     sources = offered_sources(options.models)
     lab.serve(lab.build(sources, VIEWS), port=options.port, mcp=options.mcp, warm=sources[0])
+    # After Ctrl-C. A job may be computing in a thread, which the interpreter's own end would abort the process for.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _temporary() -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import sys
 from collections.abc import Sequence
 from html import escape
 from importlib import import_module
@@ -236,7 +234,3 @@ def serve(demo: gr.Blocks, *, port: int | None, mcp: bool, warm: str) -> None:
     )
     warm_up(warm)
     demo.block_thread()
-    # After Ctrl-C. A job may be computing in a thread, which the interpreter's own end would abort the process for.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)

@@ -17,6 +17,8 @@ from tests.support.server import ROOT, served
 
 SECRETS = ("Traceback", "root:x:", str(ROOT), "site-packages", 'File "')
 """What no answer may hold."""
+AT_ONCE = 50
+"""Events of a session before they are read: each has a few messages, of which the server keeps some hundreds."""
 
 
 @dataclass
@@ -99,11 +101,15 @@ class Target:
         return next(self.answers(session, 1))
 
     def press_all(self, handler: dict[str, Any], each: Sequence[Any], **more: Any) -> list[dict[str, Any]]:
-        """One event for each list of values, all of one session; answers in the order in which they end."""
-        session = secrets.token_hex(8)
-        for data in each:
-            assert self.join(handler, data, session, **more).status_code == 200
-        return list(self.answers(session, len(each)))
+        """One event for each list of values; answers in the order in which they end. So many at a time that the server
+        keeps all messages until they are read."""
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(each), AT_ONCE):
+            session, some = secrets.token_hex(8), each[start : start + AT_ONCE]
+            for data in some:
+                assert self.join(handler, data, session, **more).status_code == 200
+            found += self.answers(session, len(some))
+        return found
 
     def log_since(self, place: int) -> str:
         return self.log.read_text(errors="replace")[place:]

@@ -246,6 +246,17 @@ def test_after_a_run_the_point_in_focus_is_marked_and_nothing_is_left_to_measure
     expect(measured.page.locator("#estimate")).to_contain_text("7 already measured", timeout=SECONDS)
 
 
+@pytest.mark.long
+def test_the_mark_follows_the_table_while_points_come_in(chromium: Browser, address: str) -> None:
+    """A run of some seconds: its first messages come before the point in focus is measured."""
+    longer = SHORT.replace("windows=3", "windows=64").replace("length=64", "length=128")
+    visit = Visit(chromium, f"{address}/?{longer}")
+    visit.run()
+    visit.wait_for("Done in", seconds=120)
+    expect(visit.page.locator("#points tr.in-focus")).to_contain_text("Wanda 50%", timeout=5000)
+    visit.page.close()
+
+
 def test_files_hold_what_is_shown(measured: Visit, tmp_path: Path) -> None:
     content = json.loads(saved(measured, "#json", tmp_path).read_text(encoding="utf-8"))
     assert [row["method"] for row in content["rows"]] == ["dense", *["wanda", "magnitude"] * 3]
