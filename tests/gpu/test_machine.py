@@ -118,10 +118,10 @@ def test_a_gguf_file_is_no_larger_than_need_be(
 ) -> None:
     """On CUDA 2:4 kernels take two-byte floats alone."""
     file = tmp_path / "model.gguf"
-    file.write_bytes(b"GGUF" + bytes(100))
+    file.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + bytes(100))
     place = torch.device(device)
     kind = dtype_named(dtype, torch.float32 if device == "cpu" else "auto")
-    assert check_gguf("model.gguf", file, Target(place, kind, None)) == loaded
+    assert check_gguf("model.gguf", file, Target(place, kind, None)) == (loaded, 0)
     monkeypatch.setattr(target, "free_bytes", lambda at: 10**9 if at == place else 10)
     if device == "cuda":
         with pytest.raises(Refused, match="of the machine's own memory"):
