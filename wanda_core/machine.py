@@ -82,9 +82,12 @@ def _inactive_file(path: Path) -> int:
 
 
 def give_back() -> None:
-    """Hand freed memory back to the system, where torch, on CUDA, and the C library (glibc) would keep it for later."""
+    """Hand freed memory back to the system, where torch, on CUDA, pyarrow (which reads data sets) and the C library
+    (glibc) would keep it for later."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

@@ -29,6 +29,8 @@ class Target:
     log: Path
     web: httpx.Client
     config: dict[str, Any]
+    memory: int = 0
+    """Bytes that the server held before the attack."""
 
     @property
     def handlers(self) -> list[dict[str, Any]]:

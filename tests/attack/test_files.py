@@ -24,6 +24,7 @@ from wanda_core.assets import ASSETS
 from wanda_core.evaluation.perplexity import perplexity
 from wanda_core.experiments.rows import load_json
 from wanda_core.export.folder import save_pruned
+from wanda_core.machine import give_back
 from wanda_core.texts import chat, windows
 from wanda_core.texts.chat import encode_chat
 from wanda_core.texts.sources import Text, read_text
@@ -70,6 +71,7 @@ def in_bounds(capfd: pytest.CaptureFixture[str]) -> Any:
     yield
     assert memory.resident("VmHWM") < before + MOST
     memory.forget_peak()
+    give_back()  # as after every job
     assert memory.resident() < 1.1 * before + 30e6
     assert capfd.readouterr() == ("", "")
 
