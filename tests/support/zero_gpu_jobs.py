@@ -170,6 +170,7 @@ def overdue() -> dict[str, Any]:
         runner.ZERO_GPU_SECONDS = before
         for child in psutil.Process().children():
             child.kill()
+        until(lambda: not psutil.Process().children())  # else the next job may be sent to one of them
     return {"said": task.failure}
 
 
