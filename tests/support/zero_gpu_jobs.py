@@ -174,6 +174,10 @@ def overdue() -> dict[str, Any]:
     return {"said": task.failure}
 
 
+def seconds(rows: list[dict[str, Any]]) -> list[tuple[Any, Any]]:
+    return [(row["prune_seconds"], row["evaluate_seconds"]) for row in rows]
+
+
 def again() -> dict[str, Any]:
     """The same measurement after its process has ended: seconds that were measured once more would differ."""
     first = wait(start(jobs()["Measure"])).outcome
@@ -184,7 +188,7 @@ def again() -> dict[str, Any]:
     return {
         "known": [has_measured(SETUP, recipe) for recipe in (None, WANDA, MAGNITUDE)],
         "rows": len(first.rows),
-        "same": first.rows == second.rows,
+        "same": seconds(first.rows) == seconds(second.rows),
     }
 
 
