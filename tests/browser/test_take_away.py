@@ -71,6 +71,7 @@ def test_masks_alone(page: Page, tmp_path: Path) -> None:
     assert "## Fine-tune and keep the zeros" in (folder / "README.md").read_text()
 
 
+@pytest.mark.long
 def test_a_packed_export_is_the_same_model(page: Page, address: str, tmp_path: Path) -> None:
     page.goto(f"{address}/{LINK}&point=wanda-2:4")
     page.wait_for_selector("#focus-chip :text('Wanda 2:4')", timeout=SECONDS)

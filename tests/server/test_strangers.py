@@ -25,6 +25,7 @@ def address() -> Iterator[str]:
         yield address
 
 
+@pytest.mark.long
 def test_twenty_clients_at_once_get_each_the_right_result(address: str) -> None:
     result(address, "measure", **SMALL)  # what is loaded once
     before = server_memory(address)
@@ -169,6 +170,7 @@ def test_a_huge_paste_is_turned_away(address: str) -> None:
     assert alive(address)
 
 
+@pytest.mark.long
 def test_private_handlers_take_nonsense(address: str) -> None:
     """The queue knows every handler by number, private or not: whatever is sent, the server goes on and says nothing
     of its own."""

@@ -73,7 +73,10 @@ def rehearsal() -> Iterator[Rehearsal]:
             process.wait(20)
 
 
-@pytest.mark.parametrize("name", ["Measure", "InspectLayers", "Write", "MeasureLatency", "Export"])
+@pytest.mark.parametrize(
+    "name",
+    ["Measure", "InspectLayers", "Write", pytest.param("MeasureLatency", marks=pytest.mark.long), "Export"],
+)
 def test_every_job_finds_what_it_looks_for(name: str, rehearsal: Rehearsal) -> None:
     answer = rehearsal.play(name)
     assert answer["failure"] is None
