@@ -19,6 +19,17 @@ SECRETS = ("Traceback", "root:x:", str(ROOT), "site-packages", 'File "')
 """What no answer may hold."""
 AT_ONCE = 50
 """Events of a session before they are read: each has a few messages, of which the server keeps some hundreds."""
+TINY = {
+    "model": "pocket",
+    "calibration": "stories",
+    "evaluation": "stories",
+    "samples": 1,
+    "length": 64,
+    "windows": 1,
+}
+"""A run of a moment, by the names of the page's controls."""
+BUTTONS = ("run", "inspect", "write", "ask", "export-run", "scan-blocks")
+"""Of each kind of run, by their names."""
 
 
 @dataclass
