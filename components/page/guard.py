@@ -16,7 +16,8 @@ ELSEWHERE = ("file=http:", "file=https:", "file/http:", "file/https:", "proxy=")
 
 
 class Guard:
-    """ASGI middleware: 403 for what lies elsewhere, 400 where a route breaks off; makes room for uploads."""
+    """ASGI middleware: 403 for what lies elsewhere, 400 where a route breaks off, and an end to
+    a stream that does; makes room for uploads."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -29,7 +30,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        path, begun = scope.get("path", ""), False
+        path, begun, streamed = scope.get("path", ""), False, False
         if path.removeprefix("/gradio_api/").lower().startswith(ELSEWHERE):
             await PlainTextResponse("only files of this server", 403)(scope, receive, send)
             return
@@ -38,8 +39,10 @@ class Guard:
             await asyncio.to_thread(make_room, int(announced) if announced.isdigit() else 0)
 
         async def noted(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, streamed
             begun = True
+            if message["type"] == "http.response.start":
+                streamed = all(name.lower() != b"content-length" for name, _ in message.get("headers", ()))
             await send(message)
 
         try:
@@ -48,3 +51,5 @@ class Guard:
             logging.getLogger(__name__).warning("%s %.200r: %s", scope["method"], path, type(error).__name__)
             if not begun:
                 await PlainTextResponse("this is no request of the page", 400)(scope, receive, send)
+            elif streamed:  # Gradio's messages to a session that there is not: they said so, and end
+                await send({"type": "http.response.body", "body": b""})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from components.page.guard import Guard
 
@@ -16,8 +17,9 @@ from components.page.guard import Guard
 async def routes(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/breaks":
         raise KeyError(scope["path"])
-    if scope["path"] == "/breaks-late":
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+    if scope["path"].startswith("/breaks-late"):
+        length = [(b"content-length", b"9")] if "sized" in scope["path"] else []
+        await send({"type": "http.response.start", "status": 200, "headers": length})
         raise OSError("gone")
     await PlainTextResponse("fine")(scope, receive, send)
 
@@ -52,3 +54,21 @@ def test_a_route_that_breaks_off_is_a_line_of_the_log(
     (line,) = [record for record in caplog.records if record.name.startswith("components")]
     assert line.getMessage() == "GET '/breaks': KeyError"
     assert not line.exc_info
+
+
+@pytest.mark.parametrize(("path", "ends"), [("/breaks-late", True), ("/breaks-late-sized", False)])
+def test_a_stream_that_breaks_off_is_ended(path: str, ends: bool) -> None:
+    """Else the server says an error for each; a body that lacks bytes is not said to be whole."""
+    sent: list[Message] = []
+
+    async def ask() -> None:
+        async def receive() -> Message:
+            return {"type": "http.request"}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await Guard(routes)({"type": "http", "method": "GET", "path": path, "headers": []}, receive, send)
+
+    asyncio.run(ask())
+    assert (sent[-1]["type"] == "http.response.body" and not sent[-1].get("more_body")) == ends
