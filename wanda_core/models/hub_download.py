@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -66,8 +68,11 @@ def download(name: str, revision: str | None, target: Target) -> tuple[Path, str
             name, revision=info.sha, allow_patterns=["*.json"], ignore_patterns=UNWANTED
         )
         check_size(name, causal_config(name, Path(config)), target, sum(counts.values()) or None)
+        blobs = Path(config).parents[1] / "blobs"
+        earlier = set(blobs.iterdir()) if blobs.is_dir() else set()
         folder = snapshot_download(name, revision=info.sha, allow_patterns=FETCHED, ignore_patterns=UNWANTED)
-        _refuse_cut(name, Path(folder), sizes)
+        digests = {f.rfilename: f.lfs.sha256 for f in info.siblings or [] if f.lfs}
+        _refuse_damaged(name, Path(folder), sizes, digests, earlier)
     except hub_errors.GatedRepoError as error:
         raise gated(name) from error
     except (hub_errors.HTTPError, hub_errors.LocalEntryNotFoundError, ConnectionError) as error:
@@ -84,13 +89,28 @@ def download(name: str, revision: str | None, target: Target) -> tuple[Path, str
     return Path(folder), info.sha
 
 
-def _refuse_cut(name: str, folder: Path, sizes: dict[str, int]) -> None:
-    """Delete files that are not as long as the Hub said before: a proxy that gave up may end an answer in good form."""
-    cut = [file for file in folder.iterdir() if sizes.get(file.name) not in (None, 0, file.stat().st_size)]
-    for file in cut:
+def _refuse_damaged(
+    name: str, folder: Path, sizes: dict[str, int], digests: dict[str, str], earlier: Container[Path]
+) -> None:
+    """Delete files that are not as long as the Hub said before, or not what it said: a proxy that gave up may end an
+    answer in good form, and the Hub's own library looks at the length alone.
+
+    Args:
+        digests: SHA-256 of each file that the Hub knows it of, the weights.
+        earlier: contents that were looked at when they came: to read them again takes seconds a gigabyte.
+    """
+    wrong = []
+    for file in folder.iterdir():
+        if sizes.get(file.name) not in (None, 0, file.stat().st_size):
+            wrong.append(file)
+        elif file.name in digests and file.resolve() not in earlier:
+            with file.open("rb") as content:
+                if hashlib.file_digest(content, "sha256").hexdigest() != digests[file.name]:
+                    wrong.append(file)
+    for file in wrong:
         file.resolve().unlink(missing_ok=True)
         file.unlink(missing_ok=True)
-    if cut:
+    if wrong:
         raise Refused(f"the download of {name} was interrupted: try again, what has arrived is kept")
 
 

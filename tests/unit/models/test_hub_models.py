@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -37,6 +38,8 @@ class Repo:
     """What the Hub says; None: the truth."""
     breaks_off: bool = False
     """Half of the weights arrive."""
+    one_bit_off: bool = False
+    """The weights arrive as long as they should be."""
     asked_for: list[str] = field(default_factory=list)
 
 
@@ -71,10 +74,16 @@ class Handler(BaseHTTPRequestHandler):
             info = {
                 "id": name,
                 "sha": SHA,
-                "siblings": [{"rfilename": f, "size": len(c)} for f, c in repo.files.items()],
+                "siblings": [self._listed(f, c) for f, c in repo.files.items()],
                 "safetensors": {"parameters": {"F32": count}, "total": count},
             }
             self._answer(200, {}, json.dumps(info).encode())
+
+    @staticmethod
+    def _listed(file: str, content: bytes) -> dict[str, object]:
+        stored = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+        large = {"lfs": stored} if file.endswith(".safetensors") else {}
+        return {"rfilename": file, "size": len(content), **large}
 
     def _file(self, name: str, file: str) -> None:
         repo = self.server.repos[name]
@@ -85,8 +94,10 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(404, {"X-Error-Code": "EntryNotFound"}, b"")
         else:
             headers = {"X-Repo-Commit": SHA, "ETag": f'"{abs(hash(repo.files[file]))}"'}
-            half = repo.breaks_off and file.endswith(".safetensors")
-            self._answer(200, headers, repo.files[file], half=half)
+            weights, content = file.endswith(".safetensors"), repo.files[file]
+            if repo.one_bit_off and weights:
+                content = content[:-1] + bytes([content[-1] ^ 1])
+            self._answer(200, headers, content, half=repo.breaks_off and weights)
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes, half: bool = False) -> None:
         self.send_response(status)
@@ -125,6 +136,7 @@ def hub(llama_folder: Path) -> Iterator[Hub]:
         "some/remote": Repo({**files, "config.json": evil, "evil.py": b"raise SystemExit"}),
         "some/hollow": Repo({**files, "config.json": config(llama_folder, num_hidden_layers=200)}),
         "some/broken": Repo(files, breaks_off=True),
+        "some/altered": Repo(files, one_bit_off=True),
         "some/padded": Repo({**files, "more.safetensors": bytes(1_000_000)}),
         "some/ill": Repo(files, refusal=(503, "")),
         "some/blocked": Repo(files, refusal=(451, "")),
@@ -260,3 +272,20 @@ def test_more_layers_than_weights_are_not_fetched(prune, hub: Hub) -> None:
     assert (code, error.count("\n")) == (2, 1), error
     assert "some/hollow lacks weights" in error
     assert "model.safetensors" not in hub.repos["some/hollow"].asked_for
+
+
+def test_weights_that_are_not_what_the_hub_said_are_not_kept(prune, hub: Hub, session: Session) -> None:
+    """Their length is right."""
+    repo = hub.repos["some/altered"]
+    for _ in range(2):  # fetched again, not found in the cache
+        code, error = prune("some/altered")
+        assert (code, error.count("\n")) == (2, 1), error
+        assert "the download of some/altered was interrupted" in error
+    repo.one_bit_off = False
+    assert prune("some/altered") == (0, "")
+    # What is known to be right is not read again.
+    (weights,) = session.folder.rglob("models--some--altered/snapshots/*/model.safetensors")
+    place = weights.resolve()
+    place.write_bytes(place.read_bytes()[:-1] + b"\0")
+    code, error = prune("some/altered")
+    assert "interrupted" not in error
