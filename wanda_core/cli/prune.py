@@ -8,14 +8,17 @@ from typing import Any
 
 from wanda_core.cli.arguments import FLAGS, add_settings, add_source, new_command, settings_of
 from wanda_core.cli.progress_bar import Bar
+from wanda_core.errors import Refused
 from wanda_core.experiments.experiment import Experiment, ExperimentSettings
+from wanda_core.export.gguf_types import TYPES
 from wanda_core.method.recipe import Recipe
 
 EXAMPLES = """\
   prune pocket --sparsity 0.5 --calibration text.txt --samples 16 --length 256 --out pruned
   prune HuggingFaceTB/SmolLM2-135M --pattern 2:4 --calibration c4 --out pruned-2-4
   prune smollm2 --method wanda --recover blocks --calibration wikitext2 --samples 16 --length 512 --out recovered
-  prune model.gguf --method sparsegpt --schedule block --calibration wikitext2 --out pruned"""
+  prune model.gguf --method sparsegpt --schedule block --calibration wikitext2 --out pruned
+  prune smollm2 --sparsity 0.5 --calibration wikitext2 --samples 16 --length 512 --bits 8 --out pruned.gguf"""
 
 
 def add_to(commands: Any) -> None:
@@ -32,7 +35,18 @@ def add_to(commands: Any) -> None:
         required=("calibration",),
     )
     command.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="new folder for the pruned model"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR|FILE.gguf",
+        help="new folder for the pruned model, or a GGUF file for llama.cpp with its card beside it",
+    )
+    command.add_argument(
+        "--bits",
+        type=int,
+        choices=list(TYPES),
+        help=f"of a weight in a GGUF file: {', '.join(f'{bits} is {kind}' for bits, kind in TYPES.items())} (default "
+        "16). Q4_1, Q5_1 and the K-quants are not offered: zeros do not survive them",
     )
     command.add_argument(
         "--packed",
@@ -49,6 +63,7 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     from wanda_core.export.destination import check_destination
     from wanda_core.export.folder import save_pruned
+    from wanda_core.export.gguf_file import check_writable, gguf_bytes, save_gguf, written_notes
     from wanda_core.export.push import check_name, push
     from wanda_core.models.language_model import model_bytes
     from wanda_core.pruning.prune_model import prune
@@ -56,10 +71,14 @@ def run(options: argparse.Namespace) -> None:
     recipe = settings_of(Recipe, options)
     if options.push_to_hub is not None:
         check_name(options.push_to_hub)
-    check_destination(options.out, 0)
+    gguf, bits = options.out.suffix == ".gguf", options.bits or 16
+    _refuse_contradictions(options, gguf)
+    check_destination(options.out, 0, folder=not gguf)
     experiment = Experiment.prepare(settings_of(ExperimentSettings, options))
     model, tokens = experiment.model, experiment.tokens
-    check_destination(options.out, model_bytes(model))
+    if gguf:
+        check_writable(model, bits)
+    check_destination(options.out, gguf_bytes(model, bits) if gguf else model_bytes(model), folder=not gguf)
     with Bar() as bar:
         pruning = prune(
             model.prunable,
@@ -68,14 +87,29 @@ def run(options: argparse.Namespace) -> None:
             on_progress=lambda share, where: bar("pruning", share, where),
             stop=options.stop,
         )
-    kind = "packed" if options.packed else "folder"
-    save_pruned(model, pruning, tokens, experiment.drawn, options.out, kind=kind, stop=options.stop)
+    if gguf:
+        save_gguf(model, pruning, experiment.drawn, options.out, bits=bits, stop=options.stop)
+    else:
+        kind = "packed" if options.packed else "folder"
+        save_pruned(model, pruning, tokens, experiment.drawn, options.out, kind=kind, stop=options.stop)
     _print_layers(pruning)
     if pruning.scan is not None:
         print(f"\n{pruning.scan.told}")
     print(f"\n{options.out}: sparsity {pruning.sparsity:.2%} in {pruning.seconds['total']:.1f} s")
+    if gguf:
+        print(" ".join(written_notes(model, bits)))
     if options.push_to_hub is not None:
         print(push(options.out, options.push_to_hub))
+
+
+def _refuse_contradictions(options: argparse.Namespace, gguf: bool) -> None:
+    """Refuse options of one kind of export beside another kind."""
+    if options.bits is not None and not gguf:
+        raise Refused("--bits is the type of a GGUF file: give --out FILE.gguf")
+    if gguf and options.packed:
+        raise Refused("--packed writes a folder: give --out DIR")
+    if gguf and options.push_to_hub is not None:
+        raise Refused("--push-to-hub uploads a folder: give --out DIR")
 
 
 def _print_layers(pruning: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -21,19 +21,23 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SAID_FULL = ("No space left", "Disk quota exceeded", "File too large")
 
 
-def check_destination(out: Path, needed: int) -> None:
+def check_destination(out: Path, needed: int, *, folder: bool = True) -> None:
     """Refuse a folder that cannot be written, before hours of work depend on it. Its parents need not be there.
 
     Args:
         needed: bytes that will be written.
+        folder: it is one, which may be there if it is empty; else a file, which may not.
     """
+    kind = "folder" if folder else "file"
     check_name(out)
     try:
+        if not folder and out.is_dir():
+            raise Refused(f"{out} is a folder: give a file")
         taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
     except OSError as error:
         raise Refused(f"{out} cannot be used: {error.strerror}") from error
     if taken:
-        raise Refused(f"{out} exists already: choose a new folder")
+        raise Refused(f"{out} exists already: choose a new {kind}")
     parent = next(folder for folder in out.absolute().parents if folder.exists())
     if not parent.is_dir():
         raise Refused(f"{parent} is not a folder: choose another place")
@@ -49,9 +53,13 @@ def check_destination(out: Path, needed: int) -> None:
 
 
 @contextmanager
-def appearing_whole(out: Path) -> Iterator[Path]:
+def appearing_whole(out: Path, files: Sequence[Path] = ()) -> Iterator[Path]:
     """A folder beside `out` that takes its name once everything is in it, and vanishes where something fails, and with
-    it the parents that were made for it."""
+    it the parents that were made for it.
+
+    Args:
+        files: not the folder appears, but these of its files, each under its own name, in this order.
+    """
     parent = out.absolute().parent
     made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     try:
@@ -62,8 +70,11 @@ def appearing_whole(out: Path) -> Iterator[Path]:
             except OSError as error:
                 raise Refused(f"{parent} cannot be written to: {error.strerror}") from error
             yield stage
-            stage.chmod(0o755)
-            stage.replace(out)
+            if files:
+                _move(stage, files)
+            else:
+                stage.chmod(0o755)
+                stage.replace(out)
     except Exception as error:
         # Also of libraries in Rust, which have errors of their own, or plain ones, for what the system says.
         if getattr(error, "errno", None) in FULL or any(said in str(error) for said in SAID_FULL):
@@ -75,3 +86,12 @@ def appearing_whole(out: Path) -> Iterator[Path]:
         for folder in made:
             with suppress(OSError):  # it holds the export
                 folder.rmdir()
+
+
+def _move(stage: Path, files: Sequence[Path]) -> None:
+    """Let files appear under their names, or none of them."""
+    with ExitStack() as unless_all:
+        for file in files:
+            (stage / file.name).replace(file)
+            unless_all.callback(file.unlink)
+        unless_all.pop_all()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from wanda_core.errors import check_stop
+from wanda_core.export.description import description_of
 from wanda_core.export.destination import appearing_whole, check_destination
 from wanda_core.export.kinds import kind_named
 from wanda_core.export.masks_file import save_masks
-from wanda_core.export.model_card import model_card, shown_source
+from wanda_core.export.model_card import model_card
 from wanda_core.export.verify import read_back
 from wanda_core.lazy import target
 from wanda_core.models.language_model import LanguageModel, model_bytes
@@ -34,6 +33,7 @@ def save_pruned(
     out: Path,
     *,
     kind: str = "folder",
+    bits: int = 16,
     rows: Sequence[dict[str, Any]] = (),
     protocol: dict[str, Any] | None = None,
     stop: threading.Event | None = None,
@@ -49,6 +49,7 @@ def save_pruned(
         tokens: the calibration windows that made the pruning.
         calibration: how they were drawn; goes into `recipe.json`.
         kind: a name in `KINDS`: what is written of the weights.
+        bits: of a weight, where the kind can be written in several.
         rows: perplexities for the model card, of `rows.COLUMNS`, and `protocol`, how they were measured.
 
     Raises:
@@ -56,30 +57,19 @@ def save_pruned(
             is left behind.
         Stopped: `stop` was set; nothing is left behind.
     """
-    form = kind_named(kind)
+    form = kind_named(kind, bits)
     check_destination(out, model_bytes(model) if form.write else 0)
     with appearing_whole(out) as folder:
         if form.write:
-            target(form.write)(model, pruning, folder, stop)
-            _true_config(model.network, folder)
-            model.tokenizer.save_pretrained(folder)
+            target(form.write)(model, pruning, folder, bits, stop)
+            if form.read:
+                _true_config(model.network, folder)
+                model.tokenizer.save_pretrained(folder)
         check_stop(stop)
         save_masks(pruning.masks, folder / "masks.safetensors")
         save_file({"tokens": np.ascontiguousarray(tokens.cpu().numpy())}, folder / "calibration.safetensors")
-        description = {
-            "source": shown_source(model),
-            "revision": model.revision,
-            "recipe": pruning.recipe.as_dict(),
-            "calibration": calibration,
-            "conditions": pruning.conditions,
-            "sparsity_reached": pruning.sparsity,
-            "seconds": pruning.seconds,
-            "layers": [asdict(report) for report in pruning.reports],
-            "recovered": [asdict(report) for report in pruning.recovered],
-            "never_called": pruning.uncalled,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        (folder / "recipe.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+        description = json.dumps(description_of(model, pruning, calibration), indent=1)
+        (folder / "recipe.json").write_text(description, encoding="utf-8")
         model_card(model, pruning, calibration, rows, protocol, form).save(folder / "README.md")
         read_back(model, pruning, folder, form, stop)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wanda_core.errors import Refused
+from wanda_core.export.gguf_types import TYPES
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,17 @@ class Kind:
     limits: str
     """What the card says of this form."""
     write: str | None
-    """Writes the configuration and the weights, `module:function` of model, pruning, folder and stop event; None: the
-    weights are not part of it."""
+    """Writes the configuration and the weights, `module:function` of model, pruning, folder, bits and stop event; None:
+    the weights are not part of it."""
     read: str | None
-    """Reads the model back, `module:function` of folder, dtype and stop event."""
+    """Reads the model back, `module:function` of folder, dtype and stop event; None: there is nothing to read, or
+    `write` has done so."""
     plain: bool = False
     """Plain transformers loads it."""
+    run: str = ""
+    """How it is run, in Markdown, where nothing in Python is needed for that; FILE is the file with the weights."""
+    bits: tuple[int, ...] = (16,)
+    """Of a weight, that it can be written in; 16: whatever the model has."""
 
 
 KINDS: dict[str, Kind] = {
@@ -51,6 +57,22 @@ KINDS: dict[str, Kind] = {
         write="wanda_core.export.packed_file:write",
         read="wanda_core.export.packed_file:load_packed",
     ),
+    "gguf": Kind(
+        label="GGUF file, for llama.cpp",
+        imported="wanda_core import load",
+        loaded='load(FOLDER + "/model.gguf").network.requires_grad_()',
+        limits="llama.cpp has no sparse format: it stores the zeros and multiplies by them, so that this file is as "
+        "large and as fast as the dense model's in the same type, and no faster. The zeros are exact in it (they would "
+        "not be in Q4_1, Q5_1 or the K-quants: do not requantise it to these), and a compressed copy is smaller for "
+        "them. A pruned weight gains speed only in kernels that skip it, for which the folder is: MACKO's on consumer "
+        "GPUs, `wanda_core.load_packed` on a CPU.",
+        write="wanda_core.export.gguf_file:write",
+        read=None,
+        run='```bash\nllama-cli -m FILE -p "Once upon a time" -n 64\nllama-server -m FILE\n```\n\nAlso '
+        '`llama_cpp.Llama(model_path="FILE")` of the package llama-cpp-python, LM Studio, and Ollama with the line '
+        "`FROM ./FILE` in a Modelfile.",
+        bits=tuple(TYPES),
+    ),
     "masks": Kind(
         label="Masks alone: one bit for every weight, no weights",
         imported="transformers import AutoModelForCausalLM",
@@ -62,12 +84,18 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def kind_named(name: str) -> Kind:
+def kind_named(name: str, bits: int = 16) -> Kind:
     """The kind of that name.
 
     Raises:
-        Refused: no such kind.
+        Refused: no such kind, or it has no weights of so many bits.
     """
     if name not in KINDS:
         raise Refused(f"no kind of export `{name[:40]}`: choose from {', '.join(KINDS)}")
+    if bits not in KINDS[name].bits:
+        offered = ", ".join(kind for kind in KINDS if bits in KINDS[kind].bits)
+        raise Refused(
+            f"an export `{name}` has no weights of {bits} bits: choose {' or '.join(map(str, KINDS[name].bits))}"
+            + (f", or {offered} as its kind" if offered else "")
+        )
     return KINDS[name]

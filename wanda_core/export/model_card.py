@@ -47,6 +47,8 @@ def model_card(
     rows: Sequence[dict[str, Any]],
     protocol: dict[str, Any] | None,
     kind: Kind,
+    notes: Sequence[str] = (),
+    alone: str = "",
 ) -> ModelCard:
     """The card of a pruned model.
 
@@ -54,6 +56,8 @@ def model_card(
         rows: of `rows.COLUMNS`, measured on this model; those of other recipes are shown beside its own.
         protocol: how the rows were measured; None where there are none.
         kind: what the export holds of the weights.
+        notes: sentences on how they were written.
+        alone: the name of the one file that the export is; else it is a folder.
     """
     recipe = pruning.recipe
     amount = recipe.pattern if recipe.parsed_pattern.structured else f"{recipe.sparsity:.0%}"
@@ -75,12 +79,13 @@ def model_card(
         "## What it costs\n\n" + _perplexities(rows, protocol) + _layers(pruning),
         "## How it was made\n\n"
         f"Calibrated on {calibration.get('samples', '?')} windows of {calibration.get('length', '?')} tokens of "
-        f"{_words(calibration.get('text', 'a text that was not recorded'))}, seed {seed}. `recipe.json` has the whole "
-        "recipe, versions and seeds; `calibration.safetensors` the very tokens; `masks.safetensors` a bit for every "
-        "weight.",
-        "## Limits\n\n" + _limits(pruning, kind),
-        f"## Fine-tune and keep the zeros\n\n{_where(kind)}\n\n```python{fine_tune(kind)}```",
+        f"{_words(calibration.get('text', 'a text that was not recorded'))}, seed {seed}. {_records(alone)}",
+        "## Limits\n\n" + " ".join([_limits(pruning, kind), *notes]),
     ]
+    if kind.run:
+        parts.append("## Run it\n\n" + kind.run.replace("FILE", alone or "model.gguf"))
+    if not alone:
+        parts.append(f"## Fine-tune and keep the zeros\n\n{_where(kind)}\n\n```python{fine_tune(kind)}```")
     return ModelCard("\n\n".join(parts) + "\n")
 
 
@@ -181,6 +186,16 @@ def _trained(pruning: Pruning) -> str:
         "against the dense model's output, in float32, the zeros kept: the mean error of a block's output on "
         f"windows held out went from {before:.4f} to {after:.4f}, squared and by the token's squared norm."
         + (f" Left as pruned, as their loss turned NaN: blocks {', '.join(left)}." if left else "")
+    )
+
+
+def _records(alone: str) -> str:
+    """Where the export says how it was made."""
+    if alone:
+        return "The file's setting `wanda_lab.pruning` has the whole recipe, versions and seeds, as JSON."
+    return (
+        "`recipe.json` has the whole recipe, versions and seeds; `calibration.safetensors` the very tokens; "
+        "`masks.safetensors` a bit for every weight."
     )
 
 

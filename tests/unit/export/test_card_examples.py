@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tests.support.gguf import tiny_gguf
 from tests.support.models import byte_tokenizer, snapshot, tiny
-from wanda_core import LanguageModel, Recipe, find_prunable_layers, load, load_masks
+from wanda_core import LanguageModel, Recipe, Refused, find_prunable_layers, load, load_masks
 from wanda_core.export.folder import save_pruned
 from wanda_core.pruning.prune_model import prune
 from wanda_core.pruning.result import Pruning
@@ -126,3 +127,17 @@ def test_bfloat16_stays_and_the_recipe_says_with_what(
     assert description["recipe"]["seed"] == description["calibration"]["seed"] == 5
     assert {"torch", "transformers", "python", "threads", "micro_batch"} <= description["conditions"].keys()
     assert load_file(out / "calibration.safetensors")["tokens"].equal(tokens)
+
+
+def test_the_example_of_a_gguf_export_runs(tokens: Tensor, tmp_path: Path) -> None:
+    source = tiny_gguf(tmp_path / "source.gguf")
+    model = load(str(source))
+    pruning = prune(model.prunable, tokens, Recipe(pattern="2:4"))
+    out = tmp_path / "out"
+    save_pruned(model, pruning, tokens, {}, out, kind="gguf", bits=8)
+    files = {"README.md", "calibration.safetensors", "masks.safetensors", "recipe.json", "model.gguf"}
+    assert {file.name for file in out.iterdir()} == files
+    assert "llama-cli -m model.gguf" in (out / "README.md").read_text()
+    assert_zeros_kept(run_card(out, source, tokens), pruning)
+    with pytest.raises(Refused, match="`folder` has no weights of 8 bits: choose 16, or gguf as its kind"):
+        save_pruned(model, pruning, tokens, {}, tmp_path / "other", kind="folder", bits=8)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -95,26 +93,6 @@ def test_destinations_that_cannot_be_written(tmp_path: Path) -> None:
         check_destination(tmp_path / ("x" * 300), 0)
     with pytest.raises(Refused, match=r"needs .* GB, the disk has"):
         check_destination(tmp_path / "out", 10**18)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 kB, where one may be mounted; else a limit on the size of files, which fails in the same place."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False
-    )
-    if mounted.returncode == 0:
-        yield disk
-        subprocess.run(["umount", disk], check=True)
-    else:
-        import resource
-
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, limits[1]))
-        yield disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_disk_that_fills_leaves_nothing(
