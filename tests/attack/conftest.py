@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.attack.client import BUTTONS, TINY, Target, attacked
+from tests.attack.client import BUTTONS, TINY, Target, attacked, held
 from tests.attack.model_use import MOST, parquet_of, use, written
 from tests.support import gguf, memory
 from tests.support.attack_table import PROPERTY
 from tests.support.requests import SMALL, result
-from tests.support.server import server_memory
 from wanda_core.machine import give_back
 from wanda_core.texts import chat, windows
 from wanda_core.texts.sources import read_text
@@ -41,7 +40,7 @@ def warm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         for handler in target.handlers:  # and whatever a control does
             if not target.runs_whatever_it_gets(handler):
                 target.press_all(handler, [target.usual(handler), [None] * len(handler["inputs"])])
-        target.memory = server_memory(target.address)
+        target.memory = held(target.address)
         yield target
 
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.attack.client import BUTTONS, TINY, Target, sentence
+from tests.attack.client import BUTTONS, TINY, Target, assert_no_more_is_held, sentence
 from tests.support.requests import SMALL, parameters
-from tests.support.server import server_memory
 
 pytestmark = pytest.mark.long
 Tried = Callable[..., None]
@@ -167,10 +166,5 @@ def usual_long(target: Target, run: dict[str, Any], owner: str) -> list[Any]:
     return values
 
 
-@pytest.mark.xfail(
-    reason="1.12 to 1.21 times as much were seen: up to 300 sessions are kept, and what they first load"
-)
 def test_the_server_holds_no_more_than_before(target: Target) -> None:
-    after = server_memory(target.address)
-    print(f"memory {target.memory / 1e6:.0f} MB before, {after / 1e6:.0f} MB after")
-    assert after < 1.1 * target.memory
+    assert_no_more_is_held(target)

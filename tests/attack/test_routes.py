@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.attack.client import SECRETS, Target
+from tests.attack.client import SECRETS, Target, assert_no_more_is_held
 
 pytestmark = pytest.mark.long
 Tried = Callable[..., None]
@@ -227,3 +227,7 @@ def test_no_body_breaks_a_route(target: Target, tried: Tried) -> None:
             answer = target.web.post(path, content=body, headers={"Content-Type": kind} if kind else {})
             assert answer.status_code < 500, (name, path, answer.text[:300])
             tried(KIND)
+
+
+def test_the_server_holds_no_more_than_before(target: Target) -> None:
+    assert_no_more_is_held(target)

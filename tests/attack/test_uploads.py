@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.attack.client import TINY, Target, sentence
+from tests.attack.client import TINY, Target, assert_no_more_is_held, sentence
 
 pytestmark = pytest.mark.long
 Tried = Callable[..., None]
@@ -120,3 +120,7 @@ def test_a_file_that_was_uploaded_is_read_as_what_it_is(target: Target, tried: T
             answer = target.press(run, values)
             said.append(sentence(answer))
             tried(KIND, 3)
+
+
+def test_the_server_holds_no_more_than_before(target: Target) -> None:
+    assert_no_more_is_held(target)
