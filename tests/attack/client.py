@@ -86,13 +86,19 @@ class Target:
         props = [self.component(number)["props"] for number in handler["inputs"]]
         return [chosen.get(str(each.get("elem_id")).replace("-", "_"), each.get("value")) for each in props]
 
-    def join(self, handler: dict[str, Any], data: Any, session: str, **more: Any) -> httpx.Response:
-        """Press a button as a browser does, or as none would."""
+    def join(
+        self, handler: dict[str, Any], data: Any, session: str, place: str = "", **more: Any
+    ) -> httpx.Response:
+        """Press a button as a browser does, or as none would.
+
+        Args:
+            place: address that it is pressed from, as a proxy says.
+        """
         body = {"data": data, "fn_index": handler["id"], "session_hash": session, **more}
         return self.web.post(
             "/gradio_api/queue/join",
             content=json.dumps(body),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **({"X-Forwarded-For": place} if place else {})},
         )
 
     def answers(self, session: str, number: int) -> Iterator[dict[str, Any]]:
