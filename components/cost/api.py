@@ -60,7 +60,8 @@ def serve(page: Page) -> None:
             schedule: layer, block or dense: which model the activations come from.
             group: own, output, layer or input: which weights compete.
             allocation: uniform, owl, linear:BETA, sensitivity, or ratios by block, such as 0=0.3,1=0.7.
-            recovery: none, or blocks: every point also with its kept weights trained block by block.
+            recovery: none, blocks or model: every point also with its kept weights trained, block by block or
+                all together.
             dtype: auto, float32, bfloat16 or float16.
             revision: branch, tag or commit of a Hub model.
             int8: measure the dense model in int8, too.

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from gradio.components.plot import PlotData
 
-from components.display.names import RECOVERED
+from components.display.names import untrained
 
 COLOURS = {
     "dense": "#7a7f87",
@@ -140,8 +140,8 @@ def drawn(
 
 
 def colour_of(method: str) -> str:
-    """Of a method, recovered or not."""
-    return COLOURS.get(method.removesuffix(RECOVERED), OTHER)
+    """Of a method, its kept weights trained or not."""
+    return COLOURS.get(untrained(method), OTHER)
 
 
 def log_axis(low: float, high: float) -> dict[str, object]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from wanda_core.method.recipe import RECOVERIES
+
 NAMES = {
     "dense": "Dense",
     "int8": "Dense in int8",
@@ -33,17 +35,19 @@ def offered(methods: Iterable[str]) -> list[str]:
     return sorted(shown, key=lambda method: method != "wanda")
 
 
-RECOVERED = " recovered"
-
-
 def contender(row: dict) -> str:
     """What has a curve of its own and is better or worse than others: a row's method, or `wanda recovered`."""
-    return row["method"] + (RECOVERED if row.get("recovery") not in (None, "none") else "")
+    return row["method"] + RECOVERIES.get(row.get("recovery") or "none", "")
+
+
+def untrained(contender: str) -> str:
+    """The method of a contender."""
+    return contender.removesuffix(RECOVERIES["blocks"]).removesuffix(RECOVERIES["model"])
 
 
 def name(method: str) -> str:
     """Display name of a method, or of a contender."""
-    plain = method.removesuffix(RECOVERED)
+    plain = untrained(method)
     return NAMES.get(plain, plain[:1].upper() + plain[1:]) + method[len(plain) :]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from components.display.chart_style import COLOURS, INK, colour_of, log_axis, new_figure
-from components.display.names import RECOVERED, name
+from components.display.names import name, untrained
 
 OFF_CHART = 1e6
 """Worse than guessing blindly: curves leave the chart there, so that the others can be told apart."""
@@ -25,7 +25,7 @@ class Mark:
     """One measured point."""
 
     method: str
-    """With ` recovered` behind it where its kept weights were trained."""
+    """With ` recovered` or ` fine-tuned` behind it where its kept weights were trained."""
     label: str
     """`Wanda 50%`."""
     sparsity: float
@@ -113,7 +113,7 @@ def _curves(marks: Sequence[Mark], references: Mapping[str, float], budget: Budg
                 name(method),
                 mode="lines+markers",
                 marker={"color": colour_of(method), "size": 9},
-                line={"dash": "dash" if method.endswith(RECOVERED) else "solid"},
+                line={"dash": "solid" if method == untrained(method) else "dash"},
             )
         fixed = [mark for mark in own if mark.pattern != "unstructured"]
         if fixed:
@@ -155,10 +155,10 @@ def _curves(marks: Sequence[Mark], references: Mapping[str, float], budget: Budg
 
 
 def _join_recovered(figure: go.Figure, marks: Sequence[Mark]) -> None:
-    """A line from every point to the same one recovered."""
+    """A line from every point to the same one trained."""
     places = {(mark.method, mark.pattern, mark.sparsity): mark for mark in marks}
     for mark in marks:
-        before = places.get((mark.method.removesuffix(RECOVERED), mark.pattern, mark.sparsity))
+        before = places.get((untrained(mark.method), mark.pattern, mark.sparsity))
         if before is None or before is mark:
             continue
         figure.add_scatter(

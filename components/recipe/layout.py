@@ -42,6 +42,7 @@ GROUPS = {
 RECOVERIES = {
     "none": "none",
     "blocks": "block by block: kept weights trained",
+    "model": "the whole model: kept weights fine-tuned",
 }
 
 

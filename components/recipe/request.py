@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from components.limits import LIMITS
@@ -270,7 +270,7 @@ def _words(value: object, missing: str) -> list[str]:
     return list(dict.fromkeys(value))
 
 
-def _one_of(what: str, value: object, choices: Sequence[str]) -> str:
+def _one_of(what: str, value: object, choices: Collection[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise Refused(f"{what} must be one of {', '.join(choices)}")
     return value

@@ -89,7 +89,7 @@ class TakeAway(View):
                 own_text: the text for own.
                 samples: calibration windows.
                 length: tokens of a window.
-                recovery: none, or blocks: kept weights trained block by block, zeros kept.
+                recovery: none, blocks or model: kept weights trained block by block or all together, zeros kept.
 
             Returns:
                 The file, and what it holds: names and bytes.

@@ -23,8 +23,9 @@ SCAN_WINDOWS = 4
 """Windows that a scan evaluates, see `wanda_core.pruning.block_scan`; not imported from there: it waits for torch."""
 EPOCHS, STEP_TOKENS = 3, 512
 """Of a recovery, and of one of its steps."""
-RECOVERY_PASSES = 2 + 3 * EPOCHS
-"""Forwards that a recovery adds: the dense one, a block's second one, and forward and backward in each epoch."""
+RECOVERY_PASSES = {"blocks": 2 + 3 * EPOCHS, "model": 5 * EPOCHS}
+"""Forwards that a recovery adds: the dense one, a block's second one, and forward and backward in each epoch; for the
+whole model the dense one, forward twice and backward in each epoch."""
 RECOVERY_STEP = 5e-9
 """Seconds for each weight that one step of Adam takes."""
 
@@ -65,7 +66,7 @@ def _kind(recipe: Recipe) -> str:
     """A recovery, which takes most of the time, whatever comes before it; else the update, told apart by whether it
     chooses the mask, too."""
     if recipe.recovery != "none":
-        return "recovery"
+        return f"recovery of {recipe.recovery}"
     return _update(recipe)
 
 
@@ -90,7 +91,7 @@ def _prune(setup: Setup, recipe: Recipe, weights: int) -> float:
         scanned = min(setup.samples, SCAN_WINDOWS) * setup.length * (blocks + 3) / 2
         seconds += FORWARD * weights * (tokens + scanned) + decide
     if recipe.recovery != "none":
-        seconds += FORWARD * weights * tokens * RECOVERY_PASSES
+        seconds += FORWARD * weights * tokens * RECOVERY_PASSES[recipe.recovery]
         seconds += RECOVERY_STEP * weights * EPOCHS * -(-tokens // STEP_TOKENS)
     return seconds
 

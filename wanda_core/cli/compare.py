@@ -135,6 +135,8 @@ def run(options: argparse.Namespace) -> None:
             if pruning.scan is not None:
                 left.append(f"{point_name(row)}, {pruning.scan.told}")
             left.extend(f"{point_name(row)}, block {x.block}: {x.note}" for x in pruning.recovered if x.note)
+            if pruning.recovered_model and pruning.recovered_model.note:
+                left.append(f"{point_name(row)}: {pruning.recovered_model.note}")
         if options.json:
             # An earlier point stays in the file until it is measured anew, so that nothing is lost by stopping.
             write(save_json, options.json, protocol, rows + not_among(rows, known))

@@ -135,5 +135,10 @@ def _print_layers(pruning: Any) -> None:
         for report in pruning.recovered:
             if report.note:
                 print(f"block {report.block}: {report.note}")
+    if whole := pruning.recovered_model:
+        curve = ", ".join(f"{perplexity:.4g} after {step} steps" for step, perplexity in whole.curve)
+        print(f"perplexity on the windows held out: {curve}; the best is kept")
+        if whole.note:
+            print(f"{whole.note}")
     if pruning.uncalled:
         print(f"left dense, never called: {', '.join(pruning.uncalled)}")

@@ -14,6 +14,7 @@ from wanda_core.experiments.report_style import STYLE
 from wanda_core.experiments.rows import Row
 from wanda_core.experiments.svg_charts import Mark, curve, heat_map, heat_scale, number
 from wanda_core.machine import gigabytes
+from wanda_core.method.recipe import RECOVERIES
 from wanda_core.models.named_sources import title_of
 
 if TYPE_CHECKING:
@@ -129,8 +130,7 @@ def report_html(
 
 def point_name(row: Row) -> str:
     """`wanda 50%`, `wanda 2:4`, `wanda 50% recovered`, or `dense`."""
-    recovered = " recovered" if row.get("recovery") not in (None, "none") else ""
-    return f"{row['method']} {_amount(row)}{recovered}".strip()
+    return f"{row['method']} {_amount(row)}{RECOVERIES.get(row.get('recovery') or 'none', '')}".strip()
 
 
 def _amount(row: Row) -> str:

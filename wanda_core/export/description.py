@@ -27,6 +27,7 @@ def description_of(model: LanguageModel, pruning: Pruning, calibration: dict[str
         "seconds": pruning.seconds,
         "layers": [asdict(report) for report in pruning.reports],
         "recovered": [asdict(report) for report in pruning.recovered],
+        "recovered_model": asdict(pruning.recovered_model) if pruning.recovered_model else None,
         "never_called": pruning.uncalled,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -12,7 +12,8 @@ from wanda_core.method.methods import GROUPS, METHODS, method_named
 from wanda_core.method.pattern import Pattern
 
 SCHEDULES = ("layer", "block", "dense")
-RECOVERIES = ("none", "blocks")
+RECOVERIES = {"none": "", "blocks": " recovered", "model": " fine-tuned"}
+"""And what follows the name of a point: `wanda 50% recovered`."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class Recipe:
     schedule: str = "layer"
     """Which model the activations come from: pruned up to the `layer` or the `block` before, or `dense`."""
     recovery: str = "none"
-    """Training of the kept weights and norms, zeros kept: `none`, or `blocks`, each block towards the dense model's
-    output, in float32 copies where the model is in half precision. It gains most on text like the calibration."""
+    """Training of the kept weights and norms, zeros kept: `none`, `blocks`, each block towards the dense model's
+    output, or `model`, all of them together towards text and dense model, with memory for five float32 copies of the
+    model. In float32 where the model is in half precision. It gains most on text like the calibration."""
     seed: int = 0
     """Seed of what is random in a method; the calibration's seed is its own."""
 

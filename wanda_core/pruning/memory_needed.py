@@ -112,6 +112,12 @@ def recovery_bytes(prunable: PrunableModel, tokens: int, together: int) -> int:
     hidden = prunable.layers[0].weight.shape[1]
     weights = max(sum(p.numel() for p in block.parameters()) for block in prunable.blocks)
     copies = 5 if element == 4 else 7
+    return weights * (4 * copies + 1) + tokens * 3 * hidden * element + together * _insides(prunable)
+
+
+def _insides(prunable: PrunableModel) -> int:
+    """Bytes for each token that a gradient needs of the insides of one block, in float32."""
+    hidden = prunable.layers[0].weight.shape[1]
     insides = [
         sum(
             sum(x.weight.shape)
@@ -124,8 +130,33 @@ def recovery_bytes(prunable: PrunableModel, tokens: int, together: int) -> int:
     experts = max(
         (sum(x.weight.shape) * 2 * routes for x in prunable.layers if isinstance(x, ExpertLayer)), default=0
     )
-    per_token = 2 * (max(insides) + experts + 8 * hidden) * 4  # as much again for the gradients
-    return weights * (4 * copies + 1) + tokens * 3 * hidden * element + together * per_token
+    return 2 * (max(insides) + experts + 8 * hidden) * 4  # as much again for the gradients
+
+
+LOGITS = 7
+"""Float32 copies of a micro-batch's logits that a loss of both models and its gradient take."""
+
+
+def model_recovery_bytes(prunable: PrunableModel, together: int) -> int:
+    """Upper estimate of what a recovery of the whole model takes beside the model: what `recovery_bytes` counts, of all
+    weights; and of a micro-batch every block's input, the insides of one, and its logits."""
+    element = prunable.layers[0].stored.element_size()
+    weights = sum(parameter.numel() for parameter in prunable.network.parameters())
+    copies = 5 if element == 4 else 7
+    hidden = prunable.layers[0].weight.shape[1]
+    outside = 4 * (hidden * len(prunable.blocks) + LOGITS * prunable.decoder.config.vocab_size)
+    return LIBRARIES + weights * (4 * copies + 1) + together * (_insides(prunable) + outside)
+
+
+def refuse_model_recovery(prunable: PrunableModel, length: int, micro_batch: int) -> None:
+    """Raise `Refused`, with the figures, where training the whole model needs more memory than there is."""
+    free = free_bytes(prunable.layers[0].stored.device)
+    needed = model_recovery_bytes(prunable, micro_batch * length)
+    if needed > free:
+        raise Refused(
+            f"{{recovery}} model needs {gigabytes(needed)} beside the model, {gigabytes(free)} are free: choose "
+            "{recovery} blocks, which trains one block at a time"
+        )
 
 
 def refuse_if_too_large(

@@ -19,7 +19,8 @@ from wanda_core.pruning.block_scan import scan_blocks
 from wanda_core.pruning.conditions import conditions, default_micro_batch
 from wanda_core.pruning.decide_layer import LayerPruner
 from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statistics
-from wanda_core.pruning.memory_needed import refuse_if_too_large
+from wanda_core.pruning.memory_needed import refuse_if_too_large, refuse_model_recovery
+from wanda_core.pruning.model_recovery import recover_model
 from wanda_core.pruning.parked_forward import OnProgress, ParkedForward
 from wanda_core.pruning.recovery import HELD_OUT, TOKENS, BlockRecovery
 from wanda_core.pruning.result import Pruning
@@ -28,6 +29,8 @@ from wanda_core.texts.windows import check_windows
 
 SCAN_SHARE = 0.7
 """Of the progress, where blocks are scanned first."""
+TRAINING_SHARE = 0.9
+"""Of the progress, where the whole model is trained last."""
 
 
 def prune(
@@ -81,12 +84,19 @@ def _prune(
         tokens = tokens[: -(-SAMPLE_ROWS // SAMPLE_ROWS_PER_WINDOW)]
     device = prunable.layers[0].stored.device
     samples, length = tokens.shape
-    recovers = recipe.recovery != "none"
-    if recovers:
+    recovers = recipe.recovery == "blocks"
+    trained = 0
+    if recipe.recovery != "none":
         # A step for every micro-batch, and some of them held out.
-        micro_batch = micro_batch or max(1, min(TOKENS // length, samples // HELD_OUT))
-        if samples <= micro_batch:
-            raise Refused("{recovery} blocks holds windows out of its training: give at least 2 {samples}")
+        trained = micro_batch or max(1, min(TOKENS // length, samples // HELD_OUT))
+        if samples <= trained:
+            raise Refused(
+                f"{{recovery}} {recipe.recovery} holds windows out of its training: give at least 2 {{samples}}"
+            )
+        if recovers:
+            micro_batch = trained
+        else:
+            refuse_model_recovery(prunable, length, trained)
     micro_batch = min(samples, micro_batch or default_micro_batch(length, device))
     if gathered is None or recovers:
         refuse_if_too_large(
@@ -95,6 +105,9 @@ def _prune(
     tokens = tokens.to(device)
 
     start = perf_counter()
+    whole_progress = _part(on_progress, 1 - TRAINING_SHARE, TRAINING_SHARE)
+    if recipe.recovery == "model":
+        on_progress = _part(on_progress, 0, 1 - TRAINING_SHARE)
     result = Pruning(recipe, conditions=conditions(prunable, micro_batch))
     if allocation.needs_scan:
         # Several forwards of a few windows for each block: most of the work.
@@ -147,6 +160,11 @@ def _prune(
         result.uncalled, before = walk.inputs.uncalled, 0.0
     if gathered is not None:
         result.uncalled, before = gathered.uncalled, gathered.seconds
+    if recipe.recovery == "model":
+        with clock.stage("recovery", device):
+            recover_model(
+                prunable, tokens, result, micro_batch=trained, on_progress=whole_progress, stop=stop
+            )
     stages = clock.seconds()
     result.seconds |= {
         "total": before + perf_counter() - start,

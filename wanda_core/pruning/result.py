@@ -58,6 +58,25 @@ class BlockReport:
 
 
 @dataclass(frozen=True)
+class ModelReport:
+    """What a recovery did to the whole model."""
+
+    curve: list[tuple[int, float]]
+    """Steps done, and the perplexity on the windows held out then; the first before any step."""
+    note: str = ""
+    """Why it was left as decided."""
+
+    @property
+    def before(self) -> float:
+        return self.curve[0][1]
+
+    @property
+    def after(self) -> float:
+        """The lowest: those values are kept."""
+        return min(perplexity for _, perplexity in self.curve)
+
+
+@dataclass(frozen=True)
 class BlockScan:
     """Losses of the dense model, and of the model with one block pruned, on the first calibration windows; and what it
     took. Not the evaluation text: the ratios made of it are no better for having seen that."""
@@ -98,7 +117,9 @@ class Pruning:
     """L2 norms of every layer's input features (in_features,), float32, on the CPU: what its scores were made of."""
     reports: list[LayerReport] = field(default_factory=list)
     recovered: list[BlockReport] = field(default_factory=list)
-    """What a recovery did to each block; empty without one."""
+    """What the recovery `blocks` did to each block; empty without it."""
+    recovered_model: ModelReport | None = None
+    """What the recovery `model` did."""
     uncalled: list[str] = field(default_factory=list)
     """Linear layers that the forward never called: left dense, not counted in the sparsity."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -108,6 +129,11 @@ class Pruning:
     """What the ratios of the blocks were made of, under the allocation `sensitivity`."""
     conditions: dict[str, Any] = field(default_factory=dict)
     """What else the masks depend on: device, dtype, micro-batch, threads, versions."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether a recovery followed."""
+        return bool(self.recovered or self.recovered_model)
 
     @property
     def sparsity(self) -> float:

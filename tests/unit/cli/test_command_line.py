@@ -166,6 +166,16 @@ def test_prune_recovers(prune_into: list[str], tmp_path: Path, capfd: pytest.Cap
     assert [block["block"] for block in written["recovered"]] == [0, 1, 2]
 
 
+def test_prune_recovers_the_whole_model(
+    prune_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*prune_into, "--pattern", "2:4", "--recover", "model"]) == 0
+    said = re.search(r"perplexity on the windows held out: (.*); the best is kept", capfd.readouterr().out)[1]
+    curve = json.loads((tmp_path / "out" / "recipe.json").read_text())["recovered_model"]["curve"]
+    assert said == ", ".join(f"{perplexity:.4g} after {step} steps" for step, perplexity in curve)
+    assert min(perplexity for _, perplexity in curve[1:]) < curve[0][1]
+
+
 def test_resume_measures_only_what_is_new_and_keeps_the_rest(
     compare_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,7 +219,7 @@ def test_a_failing_point_is_told_after_the_others(
         (["--method", "best"], "no method `best`"),
         (["--schedule", "never"], "--schedule must be one of"),
         (["--allocation", "fair"], "allocation"),
-        (["--recover", "all"], "--recover must be one of none, blocks"),
+        (["--recover", "all"], "--recover must be one of none, blocks, model"),
         (["--recover", "blocks", "--samples", "1"], "--recover blocks holds windows out of its training"),
         (["--samples", "0"], "--samples must be"),
         (["--samples", "-1"], "--samples must be"),

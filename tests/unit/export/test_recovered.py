@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from wanda_core import LanguageModel, Recipe
 from wanda_core.export.folder import save_pruned
-from wanda_core.pruning import recovery
+from wanda_core.pruning import model_recovery, recovery
 from wanda_core.pruning.prune_model import prune
 
 
@@ -43,6 +43,24 @@ def test_a_recovered_folder_computes_with_trained_weights_and_norms(
     card = (tmp_path / "out" / "README.md").read_text()
     first, last = (sum(block[at] for block in described["recovered"]) / 3 for at in ("before", "after"))
     assert f"went from {first:.4f} to {last:.4f}" in card
+    assert "Nothing is retrained" not in card
+
+
+def test_a_fine_tuned_folder_computes_with_trained_weights(
+    licensed_model: LanguageModel, tokens: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_recovery, "RATE", 2e-3)
+    model, text = licensed_model, tokens[:2].repeat(4, 1)  # what is held out can be learnt
+    pruning = prune(model.prunable, text, Recipe(recovery="model"))
+    save_pruned(model, pruning, text, {"text": "random"}, tmp_path / "out")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    with torch.no_grad(), pruning.applied(model.prunable):
+        assert torch.equal(again(input_ids=text).logits, model.network(input_ids=text).logits)
+    assert again.state_dict().keys() == model.network.state_dict().keys()  # no parameter more
+    report = pruning.recovered_model
+    assert report.after < report.before
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"went from {report.before:.4g} to {report.after:.4g}" in card
     assert "Nothing is retrained" not in card
 
 

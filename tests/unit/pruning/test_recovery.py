@@ -294,7 +294,7 @@ def test_values_of_one_block_only_are_held(llama: PrunableModel, windows: Tensor
     """Counted, not timed: when a block's training begins, nothing of the block before is left."""
     alive: list[int] = []
     made: list[Any] = []
-    begin = recovery._Training.__init__
+    begin = recovery.Training.__init__
 
     def count(self: Any, *arguments: Any) -> None:
         import gc
@@ -305,7 +305,7 @@ def test_values_of_one_block_only_are_held(llama: PrunableModel, windows: Tensor
         begin(self, *arguments)
         made.extend(weakref.ref(value) for value in self.values.values())
 
-    monkeypatch.setattr(recovery._Training, "__init__", count)
+    monkeypatch.setattr(recovery.Training, "__init__", count)
     _recovered(llama, windows)
     assert len(made) >= 3 * 9
     assert alive == [0, 0, 0]

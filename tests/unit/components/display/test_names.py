@@ -22,6 +22,7 @@ def row(method: str, pattern: str = "unstructured", sparsity: float = 0.5) -> di
         (row("wanda", "2:4"), "Wanda 2:4"),
         (row("sparsegpt", sparsity=0.666), "SparseGPT 67%"),
         (row("wanda") | {"recovery": "blocks"}, "Wanda 50% recovered"),
+        (row("wanda") | {"recovery": "model"}, "Wanda 50% fine-tuned"),
         (row("wanda") | {"recovery": "none"}, "Wanda 50%"),
         (row("novel", sparsity=0.07), "Novel 7%"),
         (row("dense", sparsity=0), "Dense"),

@@ -124,7 +124,7 @@ HOSTILE: list[tuple[str, Any, str]] = [
     ("schedule", "never", "must be one of"),
     ("group", "row", "must be one of"),
     ("allocation", "fair", "must be one of"),
-    ("recovery", "model", "must be one of none, blocks"),
+    ("recovery", "all", "must be one of none, blocks, model"),
     ("recovery", ["blocks"], "must be one of"),
     ("allocation", "table", "the table of ratios is empty"),
     ("dtype", "int8", "must be one of"),

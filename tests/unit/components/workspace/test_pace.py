@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from components.workspace import pace
 from components.workspace.setup import Setup
 from wanda_core.method.methods import METHODS
@@ -15,8 +17,9 @@ def test_every_method_has_a_pace_and_more_work_takes_longer() -> None:
     assert seconds["wanda"] < seconds["sparsegpt"] < seconds["wanda+admm"] < seconds["admm"]
 
 
-def test_a_recovery_takes_several_times_as_long_and_has_a_pace_of_its_own() -> None:
-    recipes = [Recipe(method="magnitude", sparsity=0.5, recovery=each) for each in ("none", "blocks")]
+@pytest.mark.parametrize("recovery", ["blocks", "model"])
+def test_a_recovery_takes_several_times_as_long_and_has_a_pace_of_its_own(recovery: str) -> None:
+    recipes = [Recipe(method="magnitude", sparsity=0.5, recovery=each) for each in ("none", recovery)]
     plain, recovered = (pace.prune_seconds(SETUP, recipe, 10**8) for recipe in recipes)
     assert recovered > 5 * plain
     known = pace.PACE
