@@ -220,3 +220,19 @@ def test_the_same_recipe_gives_the_same_weights(llama: PrunableModel, windows: T
     first, second = (_tuned(llama, windows) for _ in range(2))
     for layer in llama.layers:
         assert torch.equal(first.weight(layer), second.weight(layer))
+
+
+def test_the_values_of_the_lowest_perplexity_are_kept(
+    llama: PrunableModel, windows: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, seen = iter([9.0, 8.0, 7.0, 7.5, 7.2, 0.0]), []
+
+    def look(self: Any) -> float:
+        seen.append({name: value.detach().clone() for name, value in self._training.values.items()})
+        return next(said)
+
+    monkeypatch.setattr(model_recovery._Run, "_perplexity", look)
+    found = _tuned(llama, windows)
+    assert [perplexity for _, perplexity in found.recovered_model.curve] == [9.0, 8.0, 7.0, 7.5, 7.2]
+    for layer in llama.layers:
+        assert torch.equal(found.weight(layer), seen[2][f"{layer.name}.weight"])
