@@ -19,13 +19,23 @@ from components.workspace.measured_rows import kept_row
 from components.workspace.prunings import pruning_of
 from components.workspace.setup import Setup
 from wanda_core.errors import Refused, check_stop
+from wanda_core.export.gguf_types import STORED_BITS, TYPES
+from wanda_core.export.kinds import KINDS
 from wanda_core.method.recipe import Recipe
 
-KINDS = {
-    "folder": "Model folder: loads anywhere, zeros stored as zeros",
-    "packed": "Packed: without the zeros, for wanda_core.load_packed",
-    "masks": "Masks alone: one bit for every weight, no weights",
+FORMATS = {
+    (name if len(kind.bits) == 1 else f"{name}-{bits}"): (name, bits)
+    for name, kind in KINDS.items()
+    for bits in kind.bits
 }
+"""Kind and bits of each format on offer."""
+
+
+def label_of(choice: str) -> str:
+    """What a format is, in a few words."""
+    name, bits = FORMATS[choice]
+    label = KINDS[name].label
+    return label if choice == name else f"{label}: {TYPES[bits]}, {STORED_BITS[bits]:g} bits a pruned weight"
 
 
 @dataclass
@@ -47,6 +57,8 @@ class Export(Job):
     recipe: Recipe
     kind: str
     """A key of `KINDS`."""
+    bits: int
+    """Of a weight, one of the kind's."""
     cache: str
     """Folder that the page serves files from."""
 
@@ -68,11 +80,17 @@ class Export(Job):
                 f"{self.setup.source} has {size / 1e9:.1f} GB of weights, exports of up to "
                 f"{LIMITS.export_bytes / 1e9:.0f} GB are offered here: use `python -m wanda_core prune` on your machine"
             )
+        if self.kind == "gguf":
+            from wanda_core.export.gguf_file import check_writable
+
+            check_writable(subject.model, self.bits)
         pruning = pruning_of(subject, self.recipe, put, stop, before=0.05, share=0.6)
         model = Path(self.setup.source).name.removesuffix(".gguf")
         name = f"{model}-{describe(self.recipe).replace(' ', '-').replace(':', 'of').removesuffix('%')}"
         if self.kind == "masks":
             name += "-masks"
+        if self.kind == "gguf":
+            name += f"-{TYPES[self.bits]}"
         folder = Path(self.cache) / "exports" / secrets.token_hex(16)
         make_room(folder.parent, 2 * size)
         folder.mkdir(parents=True)
@@ -109,6 +127,7 @@ class Export(Job):
             drawn,
             out,
             kind=self.kind,
+            bits=self.bits,
             rows=[row for which in (None, self.recipe) if (row := kept_row(subject, which))],
             protocol=subject.protocol,
             stop=stop,

@@ -18,9 +18,10 @@ from components.page.link_settings import one_of
 from components.page.view import Page, View
 from components.recipe.request import named_focus
 from components.take_away import push
-from components.take_away.job import KINDS, Export, Exported
+from components.take_away.job import FORMATS, Export, Exported, label_of
 from components.workspace.focus import Focus
 from wanda_core.errors import Refused
+from wanda_core.export.kinds import kind_named
 
 
 class TakeAway(View):
@@ -37,9 +38,12 @@ class TakeAway(View):
         self.form.add(
             "kind",
             gr.Radio(
-                [(label, key) for key, label in KINDS.items()], value="folder", label="Format", elem_id="kind"
+                [(label_of(choice), choice) for choice in FORMATS],
+                value="folder",
+                label="Format",
+                elem_id="kind",
             ),
-            one_of(tuple(KINDS)),
+            one_of(tuple(FORMATS)),
         )
         self.button = run_button.lay_out(
             self.key, "Export", "No export yet.", run_id="export-run", status_id="export-status"
@@ -52,12 +56,12 @@ class TakeAway(View):
 
     def connect(self, page: Page, tab: gr.Tab) -> None:
         def job(values: Values) -> Export:
-            focus, kind = values.get("focus"), values.get("kind")
+            focus, choice = values.get("focus"), values.get("kind")
             if not isinstance(focus, Focus):
                 raise Refused("choose a point first: click one in Cost")
-            if not isinstance(kind, str) or kind not in KINDS:
+            if not isinstance(choice, str) or choice not in FORMATS:
                 raise Refused("choose the format from the list")
-            return Export(focus.setup, focus.recipe, kind, self.download.GRADIO_CACHE)
+            return Export(focus.setup, focus.recipe, *FORMATS[choice], self.download.GRADIO_CACHE)
 
         page.on_run(
             self.button,
@@ -72,6 +76,7 @@ class TakeAway(View):
             method: str = "wanda",
             amount: str = "50",
             kind: str = "folder",
+            bits: int = 16,
             calibration: str = "",
             own_text: str = "",
             samples: int = 4,
@@ -84,7 +89,8 @@ class TakeAway(View):
                 source: a model on offer, or a Hub id.
                 method: of the pruning.
                 amount: per cent, such as 50, or a pattern, such as 2:4.
-                kind: folder, packed or masks.
+                kind: folder, packed, gguf or masks.
+                bits: of a weight in a GGUF file: 16 (F16), 8 (Q8_0) or 4 (Q4_0).
                 calibration: stories, pydoc, wikitext2, c4 or own; empty: the model's own.
                 own_text: the text for own.
                 samples: calibration windows.
@@ -104,7 +110,10 @@ class TakeAway(View):
                     length=length,
                     recovery=recovery,
                 )
-                return job({"focus": named_focus(f"{method}-{amount}", values, page.sources), "kind": kind})
+                if isinstance(kind, str):
+                    kind_named(kind, bits)
+                focus = named_focus(f"{method}-{amount}", values, page.sources)
+                return job({"focus": focus, "kind": kind if kind in FORMATS else f"{kind}-{bits}"})
 
             made = await api.outcome_of(page.worker, make)
             return gr.FileData(path=made.file), {"bytes": made.bytes, "holds": dict(made.holds)}

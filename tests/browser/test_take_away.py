@@ -72,6 +72,15 @@ def test_masks_alone(page: Page, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_a_gguf_file_has_the_zeros(page: Page, tmp_path: Path) -> None:
+    folder = export(page, "Q8_0, 8.5 bits", "pocket-wanda-50-Q8_0.zip", tmp_path)
+    found, masks = load(str(folder / "model.gguf")), load_masks(folder / "masks.safetensors")
+    for layer in found.prunable.layers:
+        assert layer.weight[~masks[layer.name].unpack()].eq(0).all()
+    assert found.network.get_input_embeddings().weight.ne(0).any()
+
+
+@pytest.mark.long
 def test_a_packed_export_is_the_same_model(page: Page, address: str, tmp_path: Path) -> None:
     page.goto(f"{address}/{LINK}&point=wanda-2:4")
     page.wait_for_selector("#focus-chip :text('Wanda 2:4')", timeout=SECONDS)

@@ -115,6 +115,8 @@ HOSTILE: list[tuple[str, str, Any]] = [
     ("export", "kind", "../.."),
     ("export", "kind", ["folder"]),
     ("export", "kind", {"path": "/etc/passwd"}),
+    ("export", "bits", 8),
+    ("export", "bits", "16; rm"),
     ("inspect", "layer", "model.layers.99.mlp"),
     ("inspect", "layer", ["model"]),
     ("inspect", "weight", "3;17"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from transformers import AutoModelForCausalLM
 from wanda_core.errors import Refused, check_stop
 from wanda_core.export.gguf_tensors import rounded
 from wanda_core.export.verify import same
-from wanda_core.machine import refused_if_out_of_memory
+from wanda_core.machine import is_out_of_memory, refused_if_out_of_memory
 from wanda_core.models.gguf_file import gguf_arguments
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.load import quiet
+from wanda_core.models.named_sources import is_gguf
+from wanda_core.models.refusals import first_line
 from wanda_core.pruning.result import Pruning
 
 WINDOWS, LENGTH = 2, 64
@@ -44,15 +48,38 @@ def read_back(
             if layer.name in pruning.masks
         )
         norms = pruning.recovered_norms(model.prunable)
-        with model.prunable.computing_with(chain(weights, norms), stop):
+        with model.prunable.computing_with(chain(weights, norms), stop), _others_in_f16(model, pruning):
             _compare_weights(model, pruning, network.state_dict(), stop)
             _compare_logits(model, network)
 
 
+@contextmanager
+def _others_in_f16(model: LanguageModel, pruning: Pruning) -> Iterator[None]:
+    """Let embeddings, head and layers that were not pruned have the values that they have in the file."""
+    pruned = {layer.parameter for layer in model.prunable.layers if layer.name in pruning.masks}
+    others = {
+        parameter: parameter.data
+        for parameter in model.network.parameters()
+        if parameter.dim() > 1 and parameter not in pruned and not is_gguf(model.source)
+    }
+    try:
+        for parameter, dense in others.items():
+            parameter.data = dense.to(torch.float16).to(dense.dtype)
+        yield
+    finally:
+        for parameter, dense in others.items():
+            parameter.data = dense
+
+
 def _loaded(model: LanguageModel, file: Path) -> Any:
     arguments = gguf_arguments(model.network.dtype)
-    with quiet():
-        network = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, **arguments)
+    try:
+        with quiet():
+            network = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, **arguments)
+    except (RuntimeError, ValueError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise Refused(f"verification failed: the file cannot be read back: {first_line(error)}") from error
     return network.eval().requires_grad_(False)
 
 

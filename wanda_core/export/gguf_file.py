@@ -1,14 +1,15 @@
 """A pruned model as a GGUF file, for llama.cpp.
 
 Of a GGUF source all is kept as it is, settings, tokenizer and tensors that pruning does not touch, byte for byte; the
-pruned tensors are written anew in the type that was asked for. See `gguf_types` for which types there are, and why.
+pruned tensors are written anew in the type that was asked for. Of other sources see `gguf_family`; which types there
+are, and why, `gguf_types`.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from wanda_core.errors import Refused, check_stop
 from wanda_core.export.description import description_of
 from wanda_core.export.destination import appearing_whole, check_destination
 from wanda_core.export.gguf_check import read_back
+from wanda_core.export.gguf_family import add_settings, entries_of_network, refuse_folder
 from wanda_core.export.gguf_tensors import Entry, architecture_of, entries_of_file, refuse_experts, stay_f16
 from wanda_core.export.gguf_types import FILE_TYPES, STORED_BITS, TYPES
 from wanda_core.export.kinds import KINDS
@@ -34,8 +36,6 @@ NAME = "model.gguf"
 OURS = "wanda_lab.pruning"
 """The key under which a file that stands alone says how it was made, as JSON."""
 
-CONVERTER = "python convert_hf_to_gguf.py DIR --outfile model.gguf"
-
 
 def check_writable(model: LanguageModel, bits: int) -> None:
     """Refuse what cannot be written as GGUF, before hours of work depend on it."""
@@ -44,10 +44,8 @@ def check_writable(model: LanguageModel, bits: int) -> None:
     refuse_experts(model)
     file = gguf_file_of(model.source)
     if file is None:
-        raise Refused(
-            f"{model.source} is no GGUF file: export a folder, and convert it with `{CONVERTER}` of llama.cpp"
-        )
-    if not file.is_file() or gguf_fingerprint(file, model.network.dtype) != model.fingerprint:
+        refuse_folder(model)
+    elif not file.is_file() or gguf_fingerprint(file, model.network.dtype) != model.fingerprint:
         raise Refused(f"{file.name} is not the file any more that was loaded: load it again")
 
 
@@ -111,9 +109,8 @@ def write_file(
         about: goes into the settings under `OURS`.
     """
     file = gguf_file_of(model.source)
-    assert file is not None  # by check_writable
-    reader = GGUFReader(file)
-    architecture = architecture_of(file, reader)
+    reader = GGUFReader(file) if file else None
+    architecture = architecture_of(reader) if reader else model.network.config.model_type
     with closing(GGUFWriter(out, architecture)) as writer:
         settings: dict[str, tuple[Any, GGUFValueType]] = {
             Keys.General.FILE_TYPE: (FILE_TYPES[bits], GGUFValueType.UINT32),
@@ -121,32 +118,47 @@ def write_file(
         }
         if about is not None:
             settings[OURS] = (about, GGUFValueType.STRING)
-        _copy_settings(reader, writer, settings)
-        _write_tensors(writer, list(entries_of_file(model, pruning, reader, architecture, bits)), stop)
+        if reader:
+            _copy_settings(reader, writer, settings)
+            entries = entries_of_file(model, pruning, reader, architecture, bits)
+        else:
+            add_settings(model, writer)
+            entries = entries_of_network(model, pruning, bits)
+        for key, (value, kind) in settings.items():
+            writer.add_key_value(key, value, kind)
+        _write_tensors(writer, list(entries), stop)
     read_back(model, pruning, out, bits, stop)
 
 
 def written_notes(model: LanguageModel, bits: int) -> list[str]:
     """Sentences on the types that the file has."""
     return [
-        f"The pruned layers are {TYPES[bits]}; embeddings, output head, norms and biases are as in the source's file.",
+        f"The pruned layers are {TYPES[bits]}; "
+        + (
+            "embeddings, output head, norms and biases are as in the source's file."
+            if gguf_file_of(model.source)
+            else "embeddings and output head are F16, norms and biases F32."
+        ),
         *stay_f16(model, bits),
     ]
 
 
 def gguf_bytes(model: LanguageModel, bits: int) -> int:
-    """About as many as the file will have: the source's own, with the layers in their new type."""
+    """About as many as the file will have at most: the layers in their type, and all that the source has."""
     file = gguf_file_of(model.source)
     weights = sum(layer.weight.numel() for layer in model.prunable.layers)
-    return (file.stat().st_size if file else 0) + int(weights * STORED_BITS[bits] / 8)
+    others = file.stat().st_size if file else 2 * (model.parameters - weights)
+    return others + int(weights * STORED_BITS[bits] / 8)
 
 
-def _copy_settings(
-    reader: GGUFReader, writer: GGUFWriter, settings: dict[str, tuple[Any, GGUFValueType]]
-) -> None:
-    """All settings of the source but those given, which are written in their place."""
+def _copy_settings(reader: GGUFReader, writer: GGUFWriter, settings: Container[str]) -> None:
+    """All settings of the source but those given, in whose place others are written."""
     for field in reader.fields.values():
-        if field.name.startswith("GGUF.") or field.name in (Keys.General.ARCHITECTURE, *settings):
+        if (
+            field.name.startswith("GGUF.")
+            or field.name == Keys.General.ARCHITECTURE
+            or field.name in settings
+        ):
             continue
         if field.name == Keys.General.ALIGNMENT:
             writer.add_custom_alignment(int(field.contents()))
@@ -157,8 +169,6 @@ def _copy_settings(
         if kind == GGUFValueType.ARRAY and not value:
             continue  # the writer takes no empty list
         writer.add_key_value(field.name, value, kind, sub_type=each)
-    for key, (value, kind) in settings.items():
-        writer.add_key_value(key, value, kind)
 
 
 def _write_tensors(writer: GGUFWriter, entries: list[Entry], stop: threading.Event | None) -> None:

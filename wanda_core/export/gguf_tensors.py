@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from transformers.modeling_gguf_pytorch_utils import (
 )
 
 from wanda_core.errors import Refused
-from wanda_core.export.gguf_types import BLOCK, TYPES
+from wanda_core.export.gguf_types import BLOCK, CONVERTER, TYPES
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.prunable_layers import ExpertLayer, Layer
 from wanda_core.pruning.result import Pruning
@@ -122,7 +121,7 @@ def refuse_experts(model: LanguageModel) -> None:
     if any(isinstance(layer, ExpertLayer) for layer in model.prunable.layers):
         raise Refused(
             "a mixture of experts is not written as GGUF here, which keeps their two projections in three tensors: "
-            "export a folder, and convert it with `python convert_hf_to_gguf.py DIR --outfile model.gguf` of llama.cpp"
+            f"export a folder, and convert it with `{CONVERTER}` of llama.cpp"
         )
 
 
@@ -185,8 +184,8 @@ def stored(pruning: Pruning, layer: Layer) -> np.ndarray:
     return (weight.t() if layer.transposed else weight).contiguous().numpy()
 
 
-def architecture_of(file: Path, reader: GGUFReader) -> str:
+def architecture_of(reader: GGUFReader) -> str:
     field = reader.get_field("general.architecture")
     if field is None:
-        raise Refused(f"{file.name} names no architecture")
+        raise Refused("the GGUF file names no architecture")
     return str(field.contents())

@@ -14,3 +14,6 @@ STORED_BITS = {16: 16.0, 8: 8.5, 4: 4.5}
 
 FILE_TYPES = {16: 1, 8: 7, 4: 2}
 """`general.file_type`: mostly of that type."""
+
+CONVERTER = "python convert_hf_to_gguf.py DIR --outfile model.gguf"
+"""llama.cpp's own, for what is not written here."""

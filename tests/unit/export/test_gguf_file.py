@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.support.architectures import EXPERTS, build
 from tests.support.gguf import WIDTH, tiny_gguf, tiny_gpt2_gguf
-from tests.support.models import assert_untouched, byte_tokenizer, snapshot
+from tests.support.models import assert_untouched, byte_tokenizer, snapshot, tiny
 from wanda_core import LanguageModel, Recipe, Refused, load
 from wanda_core.export import gguf_tensors
 from wanda_core.export.gguf_file import check_writable, save_gguf, written_notes
@@ -291,11 +291,14 @@ def test_values_that_f16_cannot_hold(tmp_path: Path, tokens: Tensor) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["source.gguf"]
 
 
-def test_what_cannot_be_written_is_refused(model: LanguageModel, llama_folder: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_refused(model: LanguageModel, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="bits must be one of 16, 8, 4"):
         check_writable(model, 5)
-    with pytest.raises(Refused, match=r"is no GGUF file: .*convert_hf_to_gguf\.py DIR --outfile model\.gguf"):
-        check_writable(load(str(llama_folder)), 16)
+    tiny("opt").save_pretrained(tmp_path / "opt")
+    byte_tokenizer().save_pretrained(tmp_path / "opt")
+    said = r"its family is opt; llama, qwen2, qwen3 are.*convert_hf_to_gguf\.py DIR --outfile model\.gguf"
+    with pytest.raises(Refused, match=said):
+        check_writable(load(str(tmp_path / "opt")), 16)
     build(*EXPERTS["mixtral"]).save_pretrained(tmp_path / "experts")
     byte_tokenizer().save_pretrained(tmp_path / "experts")
     with pytest.raises(Refused, match=r"mixture of experts .*convert_hf_to_gguf\.py"):
