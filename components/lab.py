@@ -22,6 +22,7 @@ from components.page import header, links
 from components.page.blocks import Blocks
 from components.page.compression import PageCompression
 from components.page.guard import Guard
+from components.page.json_limit import JsonLimit
 from components.page.kept_files import KeptFiles
 from components.page.preview import Preview
 from components.page.request_limit import RequestLimit
@@ -204,6 +205,7 @@ def middleware() -> list[Middleware]:
     """What every request passes, outermost first; Gradio's own are around them."""
     return [
         RequestLimit.sized(LIMITS.request_bytes),
+        JsonLimit.middleware(),
         Guard.middleware(),
         PageCompression.middleware(),
         Preview.middleware(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,6 +160,28 @@ def assert_no_more_is_held(target: Target) -> None:
     after = held(target.address)
     print(f"memory {target.memory / 1e6:.0f} MB before, {after / 1e6:.0f} MB after")
     assert after < 1.1 * target.memory
+
+
+@contextmanager
+def asked(address: str) -> Iterator[list[float]]:
+    """Seconds that `/config` takes, asked for ten times a second."""
+    seconds: list[float] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(timeout=60) as web:
+            while not over.wait(0.1):
+                begin = time.perf_counter()
+                web.get(f"{address}/config")
+                seconds.append(time.perf_counter() - begin)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield seconds
+    finally:
+        over.set()
+        asking.join()
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.attack.client import BUTTONS, TINY, Target, attacked, held
+from tests.attack.client import BUTTONS, TINY, Target, asked, attacked, held
 from tests.attack.model_use import MOST, parquet_of, use, written
 from tests.support import gguf, memory
-from tests.support.attack_table import PROPERTY
+from tests.support.attack_table import ANSWERED, PROPERTY
 from tests.support.requests import SMALL, result
 from wanda_core.machine import give_back
 from wanda_core.texts import chat, windows
@@ -25,6 +25,9 @@ def tried(request: pytest.FixtureRequest) -> Callable[..., None]:
 
     def count(kind: str, number: int = 1) -> None:
         request.node.user_properties.append((PROPERTY, (kind, number)))
+        if "watched" in request.fixturenames:
+            answered = request.getfixturevalue("watched")
+            request.node.user_properties.append((ANSWERED, [answered.pop() for _ in range(len(answered))]))
 
     return count
 
@@ -45,7 +48,14 @@ def warm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 
 @pytest.fixture(scope="module")
-def target(warm_server: Target) -> Iterator[Target]:
+def watched(warm_server: Target) -> Iterator[list[float]]:
+    """Seconds that another visitor's page takes while the server is attacked."""
+    with asked(warm_server.address) as seconds:
+        yield seconds
+
+
+@pytest.fixture(scope="module")
+def target(warm_server: Target, watched: list[float]) -> Iterator[Target]:
     """The server, for a file's tests; afterwards its log is clean, and an ordinary run works."""
     begin = len(warm_server.log_since(0))
     yield warm_server

@@ -229,5 +229,25 @@ def test_no_body_breaks_a_route(target: Target, tried: Tried) -> None:
             tried(KIND)
 
 
+MILLION: dict[str, bytes] = {
+    "lists": b"[" + b",".join([b"[]"] * 1_000_000) + b"]",
+    "objects": b"[" + b",".join([b"{}"] * 1_000_000) + b"]",
+    "numbers": b"[" + b",".join([b"1"] * 1_000_000) + b"]",
+    "names": b"{" + b",".join(b'"%d":1' % number for number in range(300_000)) + b"}",
+}
+
+
+@pytest.mark.parametrize("parts", MILLION)
+def test_a_million_values_are_not_read(target: Target, tried: Tried, parts: str) -> None:
+    """Each would hold up all visitors for seconds: as a handler's values, and in an answer that says what lacks."""
+    begin = b'{"fn_index":%d,"session_hash":"s","data":[' % target.handler("run-stop")["id"]
+    for body in (begin + MILLION[parts] + b"]}", b'{"x":' + MILLION[parts] + b"}", MILLION[parts]):
+        for path in ("/gradio_api/queue/join", "/gradio_api/run/measure", "/gradio_api/component_server"):
+            answer = target.web.post(path, content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code == 413
+            assert len(answer.text) < 100
+            tried(KIND)
+
+
 def test_the_server_holds_no_more_than_before(target: Target) -> None:
     assert_no_more_is_held(target)

@@ -60,7 +60,7 @@ HOSTILE: list[tuple[str, str, Any]] = [
     ("measure", "methods", ["wanda; rm -rf"]),
     ("measure", "methods", []),
     ("measure", "methods", [["wanda"]]),
-    ("measure", "methods", ["wanda"] * 10_000),
+    ("measure", "methods", ["wanda"] * 1000),
     ("measure", "methods", ["\ud800"]),
     ("measure", "amounts", ["-1"]),
     ("measure", "amounts", ["1e308"]),
