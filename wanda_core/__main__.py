@@ -1,4 +1,4 @@
-"""The command line: `python -m wanda_core prune | compare | latency`."""
+"""The command line: `python -m wanda_core prune | compare | check | latency`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from wanda_core.cli import compare, latency, prune
+from wanda_core.cli import check, compare, latency, prune
 from wanda_core.errors import Refused, Stopped
 
 MOST_SAID = 800
@@ -94,7 +94,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser(prog: str, more: str | None) -> argparse.ArgumentParser:
     parser = _Parser(prog=prog, description="Prune language models and measure what it costs.", epilog=more)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (prune, compare, latency):
+    for command in (prune, compare, check, latency):
         command.add_to(commands)
     return parser
 

@@ -1,1 +1,1 @@
-"""The command line: `wanda-lab prune | compare | latency`."""
+"""The command line: `wanda-lab prune | compare | check | latency`."""

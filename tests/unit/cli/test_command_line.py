@@ -80,7 +80,7 @@ def test_parents_of_the_export_are_made_and_go_with_it(
     assert [file.name for file in out.parent.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("command", ["prune", "compare", "latency"])
+@pytest.mark.parametrize("command", ["prune", "compare", "check", "latency"])
 def test_help_gives_examples_that_can_be_parsed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
@@ -155,6 +155,29 @@ def test_prune_writes_gguf(tmp_path: Path, text_file: Path, capfd: pytest.Captur
     assert "exists already: choose a new file" in fails([*prune, str(out)], capfd, tmp_path)
     (tmp_path / "a.gguf").mkdir()
     assert "a.gguf is a folder: give a file" in fails([*prune, str(tmp_path / "a.gguf")], capfd, tmp_path)
+
+
+def test_check_looks_at_what_prune_wrote(
+    prune_into: list[str], text_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*prune_into, "--pattern", "2:4", "--method", "sparsegpt"]) == 0
+    capfd.readouterr()
+    out, json_file = tmp_path / "out", tmp_path / "check.json"
+    on = ["--evaluation", str(text_file), "--windows", "2", "--eval-length", "32"]
+    assert main(["check", str(out), "--dense", prune_into[1], *on, "--json", str(json_file)]) == 0
+    printed = capfd.readouterr()
+    assert printed.err == ""
+    assert "sparsity 50.00% of the weights of 21 layers" in printed.out
+    content = json.loads(json_file.read_text())
+    assert {(layer["sparsity"], layer["pattern"]) for layer in content["layers"]} == {(0.5, "2:4")}
+    assert all(0 < layer["changed"] <= 1 for layer in content["layers"])
+    assert content["sizes"]["file"] == (out / "model.safetensors").stat().st_size
+    assert content["perplexity"]["value"] != content["perplexity_dense"]["value"]
+    assert "--eval-length must be" in fails(["check", str(out), "--eval-length", "1"], capfd, tmp_path)
+    assert "--windows must be" in fails(["check", str(out), "--windows", "0"], capfd, tmp_path)
+    assert "no such folder" in fails(["check", str(tmp_path / "none")], capfd, tmp_path)
+    other = fails(["check", str(out), "--dense", "pocket", *on], capfd, tmp_path)
+    assert "pocket is not what" in other
 
 
 def test_prune_recovers(prune_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
