@@ -19,6 +19,9 @@ Settings = TypeVar("Settings")
 FLAGS = {"recovery": "--recover"}
 """Settings whose option is not called as they are."""
 
+SWITCHES = {"order": "channels"}
+"""Settings of two values whose option takes none, and what it stands for."""
+
 METAVARS = {"calibration": "FILE|DATASET", "evaluation": "FILE|DATASET", "pattern": "N:M"}
 
 
@@ -47,6 +50,15 @@ def add_settings(
         flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
         if field.type == "bool":
             parser.add_argument(flag, action="store_true", help=text.replace("%", "%%"))
+            continue
+        if name in SWITCHES:
+            parser.add_argument(
+                flag,
+                action="store_const",
+                const=SWITCHES[name],
+                default=default,
+                help=text.replace("%", "%%"),
+            )
             continue
         types = {"int": int, "float": float}
         parser.add_argument(

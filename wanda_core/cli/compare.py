@@ -51,7 +51,7 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--patterns", type=names, default=[], metavar="N:M,...", help="N weights kept of every M inputs"
     )
-    add_settings(command, Recipe, ("group", "allocation", "schedule", "recovery"))
+    add_settings(command, Recipe, ("group", "allocation", "schedule", "recovery", "order"))
     add_settings(
         command,
         ExperimentSettings,
@@ -79,7 +79,8 @@ def add_to(commands: Any) -> None:
 
 
 def recipes_of(options: argparse.Namespace) -> list[Recipe]:
-    """Every method at every sparsity, then at every pattern; then all of them recovered, where that is asked for."""
+    """Every method at every sparsity, then at every pattern, and these in another order of the channels; then all of
+    them recovered, where these are asked for."""
     sparsities = options.sparsities or ([] if options.patterns else ["0.5"])
     common = {"schedule": options.schedule, "seed": options.seed}
     # N:M patterns have groups and an allocation of their own.
@@ -93,6 +94,10 @@ def recipes_of(options: argparse.Namespace) -> list[Recipe]:
         for method in options.methods
         for pattern in options.patterns
     ]
+    if options.order != "none":
+        if not options.patterns:
+            raise Refused("{order} needs an N:M pattern: add {pattern} 2:4, or leave it out")
+        recipes += [replace(r, order=options.order) for r in recipes if r.parsed_pattern.structured]
     if options.recovery == "none":
         return recipes
     return recipes + [replace(recipe, recovery=options.recovery) for recipe in recipes]
@@ -179,7 +184,7 @@ def _print_rows(rows: list[dict[str, Any]], protocol: dict[str, Any]) -> None:
 
     shown = table(rows)
     shown["times dense"] = shown["perplexity"] / rows[0]["perplexity"] if rows[0]["perplexity"] else None
-    columns = ["method", *(["recovery"] if (shown["recovery"] != "none").any() else [])]
+    columns = ["method", *(key for key in ("recovery", "order") if (shown[key] != "none").any())]
     columns += [
         "pattern",
         "sparsity_reached",

@@ -17,6 +17,7 @@ EXAMPLES = """\
   prune pocket --sparsity 0.5 --calibration text.txt --samples 16 --length 256 --out pruned
   prune HuggingFaceTB/SmolLM2-135M --pattern 2:4 --calibration c4 --out pruned-2-4
   prune smollm2 --method wanda --recover blocks --calibration wikitext2 --samples 16 --length 512 --out recovered
+  prune smollm2 --pattern 2:4 --order --calibration wikitext2 --samples 16 --length 512 --out ordered
   prune model.gguf --method sparsegpt --schedule block --calibration wikitext2 --out pruned
   prune smollm2 --sparsity 0.5 --calibration wikitext2 --samples 16 --length 512 --bits 8 --out pruned.gguf"""
 
@@ -26,7 +27,9 @@ def add_to(commands: Any) -> None:
     command.set_defaults(run=run, flags=FLAGS)
     add_source(command, ExperimentSettings)
     add_settings(
-        command, Recipe, ("method", "sparsity", "pattern", "group", "allocation", "schedule", "recovery")
+        command,
+        Recipe,
+        ("method", "sparsity", "pattern", "group", "allocation", "schedule", "recovery", "order"),
     )
     add_settings(
         command,
@@ -77,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
     experiment = Experiment.prepare(settings_of(ExperimentSettings, options))
     model, tokens = experiment.model, experiment.tokens
     if gguf:
-        check_writable(model, bits)
+        check_writable(model, bits, recipe.order)
     check_destination(options.out, gguf_bytes(model, bits) if gguf else model_bytes(model), folder=not gguf)
     with Bar() as bar:
         pruning = prune(

@@ -18,6 +18,7 @@ from wanda_core.experiments.rows import Row
 from wanda_core.machine import is_out_of_memory
 from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import Recipe
+from wanda_core.models.channel_order import ChannelOrder
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statistics
 from wanda_core.pruning.prune_model import prune
@@ -66,6 +67,8 @@ class Measurement:
         self._tokens: tuple[Calibration, Tensor | Refused] | None = None
         self._gathered: tuple[Calibration | None, DenseStatistics | None] = (None, None)
         self._gram: set[Calibration] = set()
+        self._orders: dict[tuple[Calibration, str], tuple[ChannelOrder, float]] = {}
+        """Of the channels, with the seconds that finding it took: the same for every method."""
 
     def measure(self, points: Iterable[Point], known: Iterable[Row] = ()) -> Iterator[Measured]:
         """Each point's row as it is there, in the order of `points`. One that fails has its reason in `error`; the
@@ -140,14 +143,23 @@ class Measurement:
     def _prune(self, recipe: Recipe, calibration: Calibration) -> Pruning:
         tokens = self._tokens_of(calibration)
         gathered = self._gathered_of(calibration, tokens) if recipe.schedule == "dense" else None
-        return prune(
+        order, seconds = self._orders.get((calibration, recipe.pattern), (None, 0.0))
+        pruning = prune(
             self.model.prunable,
             tokens,
             recipe,
             gathered=gathered,
+            order=order,
             on_progress=self._progress(f"pruning {describe(recipe)}"),
             stop=self._stop,
         )
+        if pruning.order is not None and order is None:
+            self._orders[calibration, recipe.pattern] = (pruning.order, pruning.seconds["order"])
+        elif pruning.order is not None:
+            # As each would need it on its own.
+            pruning.seconds["order"] = seconds
+            pruning.seconds["total"] += seconds
+        return pruning
 
     def _tokens_of(self, calibration: Calibration) -> Tensor:
         """Those of the calibration last asked for are at hand, and so is what was wrong with them."""

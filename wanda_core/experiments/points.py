@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wanda_core.experiments.rows import COLUMNS, NAMING, Row
-from wanda_core.method.recipe import RECOVERIES, Recipe
+from wanda_core.method.recipe import ORDERS, RECOVERIES, Recipe
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ DENSE = Point(None, None)
 
 
 def describe(recipe: Recipe) -> str:
-    """`wanda 50%`, `wanda 2:4`, or `wanda 50% recovered`."""
+    """`wanda 50%`, `wanda 2:4 ordered`, or `wanda 50% recovered`."""
     amount = recipe.pattern if recipe.parsed_pattern.structured else f"{recipe.sparsity:.0%}"
-    return f"{recipe.method} {amount}" + (RECOVERIES[recipe.recovery])
+    return f"{recipe.method} {amount}{ORDERS[recipe.order]}{RECOVERIES[recipe.recovery]}"
 
 
 def blank(point: Point) -> Row:

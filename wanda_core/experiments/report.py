@@ -14,7 +14,7 @@ from wanda_core.experiments.report_style import STYLE
 from wanda_core.experiments.rows import Row
 from wanda_core.experiments.svg_charts import Mark, curve, heat_map, heat_scale, number
 from wanda_core.machine import gigabytes
-from wanda_core.method.recipe import RECOVERIES
+from wanda_core.method.recipe import ORDERS, RECOVERIES
 from wanda_core.models.named_sources import title_of
 
 if TYPE_CHECKING:
@@ -129,8 +129,9 @@ def report_html(
 
 
 def point_name(row: Row) -> str:
-    """`wanda 50%`, `wanda 2:4`, `wanda 50% recovered`, or `dense`."""
-    return f"{row['method']} {_amount(row)}{RECOVERIES.get(row.get('recovery') or 'none', '')}".strip()
+    """`wanda 50%`, `wanda 2:4 ordered`, `wanda 50% recovered`, or `dense`."""
+    after = ORDERS.get(row.get("order") or "none", "") + RECOVERIES.get(row.get("recovery") or "none", "")
+    return f"{row['method']} {_amount(row)}{after}".strip()
 
 
 def _amount(row: Row) -> str:

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from wanda_core.errors import check_stop
+from wanda_core.errors import Refused, check_stop
 from wanda_core.export.description import description_of
 from wanda_core.export.destination import appearing_whole, check_destination
 from wanda_core.export.kinds import kind_named
@@ -42,8 +42,9 @@ def save_pruned(
 
     `masks.safetensors` holds for each layer a uint8 tensor (out_features, ceil(in_features / 8)): row by row, first
     input in the highest bit, 1 where the weight is kept; the file's metadata gives every layer's true width.
-    `calibration.safetensors` holds the windows as int64 `tokens` (samples, length). What was written is read back and
-    compared to the bit before the folder appears under its name.
+    `calibration.safetensors` holds the windows as int64 `tokens` (samples, length). Where the channels are in another
+    order than the source's, weights and masks are in that order, and `order.safetensors` holds it. What was written is
+    read back and compared to the bit before the folder appears under its name.
 
     Args:
         tokens: the calibration windows that made the pruning.
@@ -58,6 +59,11 @@ def save_pruned(
         Stopped: `stop` was set; nothing is left behind.
     """
     form = kind_named(kind, bits)
+    if pruning.order is not None and not form.write:
+        raise Refused(
+            "masks alone would not fit the source's weights, whose channels are in another order: export them with "
+            "the weights, or choose none for {order}"
+        )
     check_destination(out, model_bytes(model) if form.write else 0)
     with appearing_whole(out) as folder:
         if form.write:
@@ -67,6 +73,9 @@ def save_pruned(
                 model.tokenizer.save_pretrained(folder)
         check_stop(stop)
         save_masks(pruning.masks, folder / "masks.safetensors")
+        if pruning.order is not None:
+            orders = {name: order.numpy() for name, order in pruning.order.as_names().items()}
+            save_file(orders, folder / "order.safetensors")
         save_file({"tokens": np.ascontiguousarray(tokens.cpu().numpy())}, folder / "calibration.safetensors")
         description = json.dumps(description_of(model, pruning, calibration), indent=1)
         (folder / "recipe.json").write_text(description, encoding="utf-8")

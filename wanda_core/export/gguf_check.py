@@ -47,8 +47,8 @@ def read_back(
             for layer in model.prunable.layers
             if layer.name in pruning.masks
         )
-        norms = pruning.recovered_norms(model.prunable)
-        with model.prunable.computing_with(chain(weights, norms), stop), _others_in_f16(model, pruning):
+        others = pruning.other_weights(model.prunable)
+        with model.prunable.computing_with(chain(weights, others), stop), _others_in_f16(model, pruning):
             _compare_weights(model, pruning, network.state_dict(), stop)
             _compare_logits(model, network)
 

@@ -176,7 +176,7 @@ def entries_of_network(model: LanguageModel, pruning: Pruning, bits: int) -> Ite
     norms and biases in F32; tied ones once."""
     places = Places(model, model.network.config.model_type)
     layers = {f"{layer.name}.weight": layer for layer in model.prunable.layers if layer.name in pruning.masks}
-    norms = {norm.name: values for norm, values in pruning.recovered_norms(model.prunable)}
+    others = {part.name: values for part, values in pruning.other_weights(model.prunable)}
     seen = set()
     for name, weight in model.network.state_dict().items():
         if weight.data_ptr() in seen:
@@ -188,7 +188,7 @@ def entries_of_network(model: LanguageModel, pruning: Pruning, bits: int) -> Ite
         if name in layers:
             kind = kind_of(layers[name], bits)
 
-        values = norms.get(name, weight)
+        values = others.get(name, weight)
 
         def laid(name: str = name, values: Tensor = values) -> np.ndarray:
             matrix = stored(pruning, layers[name]) if name in layers else values.float().cpu().numpy()

@@ -22,7 +22,7 @@ from wanda_core.export.destination import appearing_whole, check_destination
 from wanda_core.export.gguf_check import read_back
 from wanda_core.export.gguf_family import add_settings, entries_of_network, refuse_folder
 from wanda_core.export.gguf_tensors import Entry, architecture_of, entries_of_file, refuse_experts, stay_f16
-from wanda_core.export.gguf_types import FILE_TYPES, STORED_BITS, TYPES
+from wanda_core.export.gguf_types import CONVERTER, FILE_TYPES, STORED_BITS, TYPES
 from wanda_core.export.kinds import KINDS
 from wanda_core.export.model_card import model_card
 from wanda_core.models.gguf_file import gguf_fingerprint
@@ -37,7 +37,7 @@ OURS = "wanda_lab.pruning"
 """The key under which a file that stands alone says how it was made, as JSON."""
 
 
-def check_writable(model: LanguageModel, bits: int) -> None:
+def check_writable(model: LanguageModel, bits: int, order: str = "none") -> None:
     """Refuse what cannot be written as GGUF, before hours of work depend on it."""
     if bits not in TYPES:
         raise Refused(f"bits must be one of {', '.join(map(str, TYPES))}")
@@ -45,6 +45,11 @@ def check_writable(model: LanguageModel, bits: int) -> None:
     file = gguf_file_of(model.source)
     if file is None:
         refuse_folder(model)
+    elif order != "none":
+        raise Refused(
+            f"{{order}} would tear the embeddings of {file.name} apart, which are stored in blocks of neighbouring "
+            f"channels: export a folder, and convert it with `{CONVERTER}` of llama.cpp"
+        )
     elif not file.is_file() or gguf_fingerprint(file, model.network.dtype) != model.fingerprint:
         raise Refused(f"{file.name} is not the file any more that was loaded: load it again")
 
@@ -75,7 +80,7 @@ def save_gguf(
             meant; nothing is left behind.
         Stopped: `stop` was set; nothing is left behind.
     """
-    check_writable(model, bits)
+    check_writable(model, bits, pruning.recipe.order)
     card = out.with_suffix(".md")
     for file in (out, card):
         check_destination(file, gguf_bytes(model, bits), folder=False)
@@ -91,7 +96,7 @@ def write(
     model: LanguageModel, pruning: Pruning, folder: Path, bits: int, stop: threading.Event | None
 ) -> None:
     """Write the file into the folder of an export, and read it back."""
-    check_writable(model, bits)
+    check_writable(model, bits, pruning.recipe.order)
     write_file(model, pruning, folder / NAME, bits, None, stop)
 
 

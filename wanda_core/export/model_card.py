@@ -79,7 +79,8 @@ def model_card(
         "## What it costs\n\n" + _perplexities(rows, protocol) + _layers(pruning),
         "## How it was made\n\n"
         f"Calibrated on {calibration.get('samples', '?')} windows of {calibration.get('length', '?')} tokens of "
-        f"{_words(calibration.get('text', 'a text that was not recorded'))}, seed {seed}. {_records(alone)}",
+        f"{_words(calibration.get('text', 'a text that was not recorded'))}, seed {seed}. {_records(alone)}"
+        + _ordered(pruning, alone),
         "## Limits\n\n" + " ".join([_limits(pruning, kind), *notes]),
     ]
     if kind.run:
@@ -202,6 +203,22 @@ def _records(alone: str) -> str:
     return (
         "`recipe.json` has the whole recipe, versions and seeds; `calibration.safetensors` the very tokens; "
         "`masks.safetensors` a bit for every weight."
+    )
+
+
+def _ordered(pruning: Pruning, alone: str) -> str:
+    """What an order of the channels means for whoever compares weights with the source's."""
+    if pruning.order is None:
+        return ""
+    said = (
+        f" The channels are in another order than the source's, under which {pruning.recipe.pattern} keeps more of "
+        "Wanda's scores: the stream's, each MLP's, and the values' inside each key-value head. It is folded into all "
+        "weights."
+    )
+    if alone:
+        return said
+    return (
+        f"{said} `order.safetensors` says which of the source's channels lies in each place, for masks, too."
     )
 
 

@@ -14,6 +14,8 @@ from wanda_core.method.pattern import Pattern
 SCHEDULES = ("layer", "block", "dense")
 RECOVERIES = {"none": "", "blocks": " recovered", "model": " fine-tuned"}
 """And what follows the name of a point: `wanda 50% recovered`."""
+ORDERS = {"none": "", "channels": " ordered"}
+"""And what follows the name of a point, before its recovery."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Recipe:
     """Training of the kept weights and norms, zeros kept: `none`, `blocks`, each block towards the dense model's
     output, or `model`, all of them together towards text and dense model, with memory for five float32 copies of the
     model. In float32 where the model is in half precision. It gains most on text like the calibration."""
+    order: str = "none"
+    """Order of the channels under an N:M pattern: `none`, as they are, or `channels`, an order in which the pattern
+    keeps more of Wanda's scores, folded into weights, norms and embeddings: the pruned model is an ordinary one."""
     seed: int = 0
     """Seed of what is random in a method; the calibration's seed is its own."""
 
@@ -72,6 +77,13 @@ class Recipe:
             raise Refused(f"{{schedule}} must be one of {', '.join(SCHEDULES)}")
         if self.recovery not in RECOVERIES:
             raise Refused(f"{{recovery}} must be one of {', '.join(RECOVERIES)}")
+        if self.order not in ORDERS:
+            raise Refused(f"{{order}} must be one of {', '.join(ORDERS)}")
+        if self.order != "none" and not pattern.structured:
+            raise Refused(
+                "{order} needs an N:M {pattern}, such as 2:4: without one a weight may be pruned wherever its "
+                "column lies"
+            )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise Refused("{seed} must be a whole number, 0 or more")
 
@@ -84,7 +96,7 @@ class Recipe:
         """Whether the result depends on the calibration windows."""
         allocation = self.named_allocation
         looks = METHODS[self.method].needs_inputs or allocation.needs_norms or allocation.needs_scan
-        return looks or self.recovery != "none"
+        return looks or self.recovery != "none" or self.order != "none"
 
     @property
     def named_allocation(self) -> Allocation:

@@ -238,4 +238,4 @@ def quiet() -> Iterator[None]:
 
 def _ours(file: str) -> bool:
     """What our own export puts beside the weights."""
-    return file in ("masks.safetensors", "calibration.safetensors", PACKED)
+    return file in ("masks.safetensors", "calibration.safetensors", "order.safetensors", PACKED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import weakref
@@ -23,7 +24,6 @@ from wanda_core.models.norms import Norm, find_norms
 
 ROUTERS = {"gate", "router", "shared_expert_gate", "modality_router"}
 """Last part of the names of layers that choose experts: a few weights that steer all others, never pruned."""
-
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -125,26 +125,27 @@ class PrunableModel:
     def computing_with(
         self, weights: Iterable[tuple[Layer | Norm, Tensor]], stop: threading.Event | None = None
     ) -> Iterator[None]:
-        """Let the model compute with these weights, each (out_features, in_features) or a norm's (features,), inside
-        the `with`, and with the dense ones after it. No other thread prunes or computes with the model meanwhile.
+        """Let the model compute with these weights, each (out_features, in_features) or of another part's shape,
+        inside the `with`, and with the dense ones after it. No other thread uses the model meanwhile.
 
         Raises:
             Stopped: `stop` was set while the weights were made, seconds for a large model.
         """
         with self.alone(stop):
+            parts = []  # also embeddings, head and biases, which `restore` does not know
             try:
                 for part, weight in weights:
                     check_stop(stop)
+                    parts.append(part)
                     part.point_at(weight)
                 yield
             finally:
-                self.restore()
+                for part in parts:
+                    part.restore()
 
     def restore(self) -> None:
-        for layer in self.layers:
-            layer.restore()
-        for norm in self.norms:
-            norm.restore()
+        for part in itertools.chain[Layer | Norm](self.layers, self.norms):
+            part.restore()
 
     @contextmanager
     def stoppable(self, stop: threading.Event | None) -> Iterator[None]:

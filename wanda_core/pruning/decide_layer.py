@@ -16,6 +16,7 @@ from wanda_core.method.output_error import relative_output_error
 from wanda_core.method.packed_mask import PackedMask
 from wanda_core.method.scores import SCORES, scores_of
 from wanda_core.method.updates import Factor, Update, update_named
+from wanda_core.models.channel_order import ChannelOrder
 from wanda_core.models.prunable_layers import Layer
 from wanda_core.pruning.result import LayerReport, Pruning, pruned_weight
 from wanda_core.pruning.stage_clock import StageClock
@@ -29,14 +30,22 @@ class LayerPruner:
     Args:
         sparsities: share to prune of each layer; N:M patterns have their own.
         clock: counts the stages `selection`, `updates`, `masks` and `errors`.
+        order: the one that every M inputs of a pattern are consecutive in.
     """
 
-    def __init__(self, result: Pruning, sparsities: Mapping[Layer, float], clock: StageClock) -> None:
+    def __init__(
+        self,
+        result: Pruning,
+        sparsities: Mapping[Layer, float],
+        clock: StageClock,
+        order: ChannelOrder | None = None,
+    ) -> None:
         self.result = result
         self.recipe = result.recipe
         self.method = METHODS[self.recipe.method]
         self.sparsities = sparsities
         self.clock = clock
+        self.order = order
         self._update = update_named(self.method.update)
         self._factor: tuple[InputStatistics, Factor] | None = None
 
@@ -100,11 +109,15 @@ class LayerPruner:
         if self._update is None:
             assert mask is not None  # a method without a score has an update that chooses
             return mask, None, ""
+        columns = self._columns(layer)
         sparsity, pattern = self.sparsities[layer], self.recipe.parsed_pattern
         with self.clock.stage("updates", layer.stored.device):
             factor = self._factor_of(layer, self._update, statistics)
-            values, mask = factor.update(layer.weight, mask, sparsity, pattern)
-        return mask, values, factor.note
+            if mask is not None:
+                mask = mask[:, columns]
+            values, mask = factor.update(layer.weight[:, columns], mask, sparsity, pattern)
+            back = _inverse(columns)
+        return mask[:, back], values[:, back], factor.note
 
     def _mask(
         self, layer: Layer, score: str, norms: Tensor, group: str | None, statistics: InputStatistics
@@ -112,14 +125,29 @@ class LayerPruner:
         with self.clock.stage("selection", layer.stored.device):
             gram = statistics.gram() if SCORES[score].needs_gram else None
             scores = scores_of(score, layer.name, layer.weight.float(), norms, self.recipe.seed, gram)
-            return choose(scores, self.recipe.parsed_pattern, self.sparsities[layer], group)
+            columns = self._columns(layer)
+            mask = choose(scores[:, columns], self.recipe.parsed_pattern, self.sparsities[layer], group)
+            return mask[:, _inverse(columns)]
+
+    def _columns(self, layer: Layer) -> Tensor | slice:
+        """Of the layer's inputs, the order in which every M consecutive ones are a group."""
+        return slice(None) if self.order is None else self.order.columns(layer)
 
     def _factor_of(self, layer: Layer, update: Update, statistics: InputStatistics) -> Factor:
         """Computed once for layers that share their input, which come one after the other."""
         if self._factor is None or self._factor[0] is not statistics:
             self._factor = None  # the last one's matrices give room first
             try:
-                self._factor = (statistics, update.factor_of(statistics.gram()))
+                columns = self._columns(layer)  # the same for all layers that share their input
+                self._factor = (
+                    statistics,
+                    update.factor_of(statistics.gram()[columns][:, columns].contiguous()),
+                )
             except Refused as error:
                 raise Refused(f"{layer.name}: {error.text}") from None
         return self._factor[1]
+
+
+def _inverse(columns: Tensor | slice) -> Tensor | slice:
+    """What puts columns back."""
+    return columns if isinstance(columns, slice) else columns.argsort()

@@ -13,6 +13,10 @@ LARGEST_ON_HEAP = 32 * 2**20
 """From this size on glibc maps every chunk for itself (DEFAULT_MMAP_THRESHOLD_MAX)."""
 
 
+ROWS = 2**14
+"""Rows of all layers that read the residual stream together that its order is searched on."""
+
+
 CORRECTING = 9
 """Float32 matrices of a layer's size that an update holds beside those of any decision: `admm` has 12 at its peak in
 all, `wanda+admm` 8 (measured on 8192 x 1024)."""
@@ -159,6 +163,19 @@ def refuse_model_recovery(prunable: PrunableModel, length: int, micro_batch: int
         )
 
 
+def order_bytes(prunable: PrunableModel) -> int:
+    """Upper estimate of what an order of channels takes: while it is searched, the scores of the stream's readers, or
+    of one layer, with their columns in one piece and the best of every group; and while a pruned model computes, the
+    copies of what is not pruned. Not at the same time, nor while the walk runs."""
+    hidden = prunable.layers[0].weight.shape[1]
+    largest = max(layer.stored.numel() for layer in prunable.layers)
+    widest = max(layer.weight.shape[1] for layer in prunable.layers)
+    searching = 4 * (6 * max(ROWS * hidden, largest) + 6 * (widest // 2) ** 2)
+    layers = {id(layer.parameter) for layer in prunable.layers}
+    others = sum(p.nbytes for p in prunable.network.parameters() if id(p) not in layers)
+    return LIBRARIES + max(searching, others)
+
+
 def refuse_if_too_large(
     prunable: PrunableModel,
     samples: int,
@@ -167,10 +184,16 @@ def refuse_if_too_large(
     schedule: str,
     gram: bool = False,
     recovery: bool = False,
+    order: bool = False,
 ) -> None:
     """Raise `Refused`, with the figures and what would fit, where a walk needs more memory than there is."""
     device = prunable.layers[0].stored.device
     free = free_bytes(device)
+    if order and order_bytes(prunable) > free:
+        raise Refused(
+            f"{{order}} needs {gigabytes(order_bytes(prunable))} beside the model, {gigabytes(free)} are free: "
+            "choose none"
+        )
     needed = walk_bytes(prunable, samples, length, micro_batch, schedule, gram, recovery)
     if needed <= free:
         return

@@ -13,6 +13,7 @@ from wanda_core.method.input_statistics import SAMPLE_ROWS, SAMPLE_ROWS_PER_WIND
 from wanda_core.method.masks import check_divides
 from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import Recipe
+from wanda_core.models.channel_order import ChannelOrder, check_order
 from wanda_core.models.prunable_layers import PrunableModel
 from wanda_core.pruning.allocation import sparsities_of
 from wanda_core.pruning.block_scan import scan_blocks
@@ -21,6 +22,7 @@ from wanda_core.pruning.decide_layer import LayerPruner
 from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statistics
 from wanda_core.pruning.memory_needed import refuse_if_too_large, refuse_model_recovery
 from wanda_core.pruning.model_recovery import recover_model
+from wanda_core.pruning.order_channels import find_order
 from wanda_core.pruning.parked_forward import OnProgress, ParkedForward
 from wanda_core.pruning.recovery import HELD_OUT, TOKENS, BlockRecovery
 from wanda_core.pruning.result import Pruning
@@ -40,6 +42,7 @@ def prune(
     *,
     micro_batch: int | None = None,
     gathered: DenseStatistics | None = None,
+    order: ChannelOrder | None = None,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
 ) -> Pruning:
@@ -51,6 +54,7 @@ def prune(
             few windows that the report's output error is measured on.
         micro_batch: windows in one forward; None: `default_micro_batch`.
         gathered: the dense model's statistics on the same tokens, for recipes with schedule `dense`: no forward runs.
+        order: of the channels, for recipes with one: then none is searched.
         on_progress: called with the share done and the layer's name.
         stop: set it from another thread to end with `Stopped`.
 
@@ -64,7 +68,7 @@ def prune(
         f"out of memory on {device} while pruning: "
         "lower {samples} or {length}, or choose block for {schedule}"
     ):
-        return _prune(prunable, tokens, recipe, micro_batch, gathered, on_progress, stop)
+        return _prune(prunable, tokens, recipe, micro_batch, gathered, order, on_progress, stop)
 
 
 def _prune(
@@ -73,6 +77,7 @@ def _prune(
     recipe: Recipe,
     micro_batch: int | None,
     gathered: DenseStatistics | None,
+    order: ChannelOrder | None,
     on_progress: OnProgress | None,
     stop: threading.Event | None,
 ) -> Pruning:
@@ -98,9 +103,10 @@ def _prune(
         else:
             refuse_model_recovery(prunable, length, trained)
     micro_batch = min(samples, micro_batch or default_micro_batch(length, device))
-    if gathered is None or recovers:
+    ordered = recipe.order != "none"
+    if gathered is None or recovers or ordered:
         refuse_if_too_large(
-            prunable, samples, length, micro_batch, recipe.schedule, method.needs_gram, recovers
+            prunable, samples, length, micro_batch, recipe.schedule, method.needs_gram, recovers, ordered
         )
     tokens = tokens.to(device)
 
@@ -136,8 +142,12 @@ def _prune(
             on_progress = _part(on_progress, 0.5, 0.5)
         norms = {layer: s.norms() for layer, s in dense.statistics.items()}
         sparsities = sparsities_of(prunable, recipe, norms)
+    if ordered and order is None:
+        order = _search_order(prunable, tokens, recipe, gathered, _part(on_progress, 0, 0.6), stop)
+        on_progress = _part(on_progress, 0.6, 0.4)
+        result.seconds["order"] = perf_counter() - start
     clock = StageClock()
-    decision = LayerPruner(result, sparsities, clock)
+    decision = LayerPruner(result, sparsities, clock, order if ordered else None)
     recovery = BlockRecovery(prunable, result, stop) if recovers else None
     if gathered is not None:
         _decide_all(gathered, decision, _part(on_progress, 0, 0.1 if recovers else 1), stop)
@@ -165,6 +175,8 @@ def _prune(
             recover_model(
                 prunable, tokens, result, micro_batch=trained, on_progress=whole_progress, stop=stop
             )
+    if ordered and order is not None:
+        result.put_in_order(prunable, order)
     stages = clock.seconds()
     result.seconds |= {
         "total": before + perf_counter() - start,
@@ -174,6 +186,25 @@ def _prune(
         **stages,
     }
     return result
+
+
+def _search_order(
+    prunable: PrunableModel,
+    tokens: Tensor,
+    recipe: Recipe,
+    gathered: DenseStatistics | None,
+    on_progress: OnProgress | None,
+    stop: threading.Event | None,
+) -> ChannelOrder:
+    """An order of the channels, from the norms of the dense model's inputs. They are gathered in batches of the usual
+    size, whatever the walk's: a norm's last bit could change the order, and points on the same text share one."""
+    dense = gathered
+    if dense is None:
+        told = _part(on_progress, 0, 0.6)
+        dense = collect_statistics(prunable, tokens, on_progress=told, stop=stop)
+        on_progress = _part(on_progress, 0.6, 0.4)
+    norms = {layer: statistics.norms() for layer, statistics in dense.statistics.items()}
+    return find_order(prunable, norms, recipe.parsed_pattern, on_progress=on_progress, stop=stop)
 
 
 def _decide_all(
@@ -197,5 +228,7 @@ def _part(on_progress: OnProgress | None, before: float, share: float) -> OnProg
 def _check(prunable: PrunableModel, tokens: Tensor, recipe: Recipe) -> None:
     """Refuse what can be known to fail before the first forward."""
     check_windows("calibration", tokens, prunable.decoder)
+    if recipe.order != "none":
+        check_order(prunable)
     for layer in prunable.layers:
         check_divides(recipe.parsed_pattern, layer.name, layer.weight.shape[1])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wanda_core.method.packed_mask import PackedMask
 from wanda_core.method.recipe import Recipe
+from wanda_core.models.channel_order import ChannelOrder
 from wanda_core.models.norms import Norm
 from wanda_core.models.prunable_layers import Layer, PrunableModel
 from wanda_core.pruning.updated_weights import ChangedValues
@@ -125,6 +126,8 @@ class Pruning:
     seconds: dict[str, float] = field(default_factory=dict)
     """Time of the whole run (`total`) and of its parts: `statistics`, `decisions` (of which `selection`, `updates` and
     `masks`, packed and brought over from a device), `errors` and `recovery`."""
+    order: ChannelOrder | None = None
+    """The order of the channels that masks, norms and changed values are in; None: as the model has them."""
     scan: BlockScan | None = None
     """What the ratios of the blocks were made of, under the allocation `sensitivity`."""
     conditions: dict[str, Any] = field(default_factory=dict)
@@ -151,7 +154,7 @@ class Pruning:
         bit the dense ones, or the method's own where it changes them."""
         mask = self.masks[layer.name].unpack(layer.stored.device)
         if layer.name not in self.changed:
-            return pruned_weight(layer, mask)
+            return _masked(self.dense_weight(layer), mask)
         weight = torch.zeros(mask.shape, dtype=layer.stored.dtype, device=layer.stored.device)
         return weight.masked_scatter_(mask, self.changed.get(layer.name).to(layer.stored.device))
 
@@ -163,8 +166,22 @@ class Pruning:
             Stopped: `stop` was set while the weights were unpacked, seconds for a large model.
         """
         pruned = ((layer, self.weight(layer)) for layer in prunable.layers if layer.name in self.masks)
-        with prunable.computing_with(chain(pruned, self.recovered_norms(prunable)), stop):
+        with prunable.computing_with(chain(pruned, self.other_weights(prunable)), stop):
             yield
+
+    def dense_weight(self, layer: Layer) -> Tensor:
+        """The dense weight (out_features, in_features) with its channels in this result's order; a view without one."""
+        return layer.weight if self.order is None else self.order.put(layer, layer.weight)
+
+    def other_weights(self, prunable: PrunableModel) -> Iterator[tuple[Layer | Norm, Tensor]]:
+        """What else the pruned model has of its own, on the model's device: the norms that a recovery changed and,
+        where its channels are in another order, everything that is not pruned."""
+        if self.order is not None:
+            for layer in prunable.layers:
+                if layer.name not in self.masks:
+                    yield layer, self.dense_weight(layer).contiguous()
+            yield from self.order.others(prunable)
+        yield from self.recovered_norms(prunable)
 
     def recovered_norms(self, prunable: PrunableModel) -> Iterator[tuple[Norm, Tensor]]:
         """The norms that a recovery changed, each with its values (features,) on the model's device."""
@@ -172,10 +189,30 @@ class Pruning:
             if norm.name in self.changed:
                 yield norm, self.changed.get(norm.name).to(norm.stored.device)
 
+    def put_in_order(self, prunable: PrunableModel, order: ChannelOrder) -> None:
+        """Bring masks, norms and changed values, until now as the model has them, into that order."""
+        for layer in prunable.layers:
+            if layer.name not in self.masks:
+                continue
+            mask = self.masks[layer.name].unpack()
+            if layer.name in self.changed:
+                weight = torch.zeros(mask.shape, dtype=layer.stored.dtype)
+                weight.masked_scatter_(mask, self.changed.get(layer.name))
+                self.changed.put(layer.name, order.put(layer, weight)[order.put(layer, mask)])
+            self.masks[layer.name] = PackedMask.pack(order.put(layer, mask).contiguous())
+            self.norms[layer.name] = self.norms[layer.name][order.columns(layer).cpu()]
+        for norm in prunable.norms:
+            if norm.name in self.changed:
+                self.changed.put(norm.name, order.put_norm(norm, self.changed.get(norm.name)))
+        self.order = order
+
 
 def pruned_weight(layer: Layer, mask: Tensor) -> Tensor:
     """The layer's weight with zeros where `mask` (out_features, in_features) is False, contiguous."""
-    weight = layer.weight
+    return _masked(layer.weight, mask)
+
+
+def _masked(weight: Tensor, mask: Tensor) -> Tensor:
     # As whole numbers, so that kept values stay bit for bit; ten times faster than filling under a mask.
     bits = weight.view(torch.int32 if weight.element_size() == 4 else torch.int16)
     return (bits * mask.to(weight.device)).view(weight.dtype).contiguous()

@@ -45,7 +45,7 @@ class Packed:
     def applied(self, prunable: PrunableModel) -> Iterator[None]:
         """Let the model compute with the packed weights inside the `with`, with the dense ones after it."""
         left = ((layer, self.weights[layer.name]) for layer in prunable.layers if layer.name in self.dense)
-        with prunable.computing_with(chain(left, self.pruning.recovered_norms(prunable))):
+        with prunable.computing_with(chain(left, self.pruning.other_weights(prunable))):
             # An instance's attribute goes before its class's method: the module itself stays as it is.
             replaced = [
                 ReplacedForward(layer.module, _forward(self.products[layer.name], layer.module.bias))
