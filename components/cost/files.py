@@ -27,6 +27,9 @@ ERROR_CHARACTERS = 500
 """Of a saved row's error that are kept."""
 PLAIN = re.compile(r"[\w .,:+/()%=-]{0,300}")
 """No markup: charts would render it."""
+MOST_FILES = 1000
+FILES_BYTES = 100_000_000
+"""Of all files that are kept for download: each saved file that is opened is a run of its own."""
 WRONG = "this is no saved measurement of Wanda Lab: choose the JSON file that was downloaded here"
 PROTOCOL = {
     "source": str,
@@ -75,12 +78,26 @@ def own_file(outcome: Outcome, name: str) -> Path:
     """A place for a file of that name, of this state of a run; old ones of others are forgotten."""
     run = re.sub(r"\W+", "-", outcome.run)
     folder = Path(get_upload_folder()) / "wanda-lab-results" / f"{run}-{len(outcome.rows)}"
-    for each in folder.parent.iterdir() if folder.parent.is_dir() else ():
-        with suppress(FileNotFoundError):  # another visitor's request does the same
-            if each != folder and time.time() - each.stat().st_mtime > LIMITS.result_seconds:
-                shutil.rmtree(each, ignore_errors=True)
+    with suppress(FileNotFoundError):  # another visitor's request does the same
+        _make_room(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return folder / name
+
+
+def _make_room(folder: Path) -> None:
+    """Delete other runs' folders that are past their time, then the oldest files of all until the rest is in bounds."""
+    kept = []
+    for each in folder.parent.iterdir() if folder.parent.is_dir() else ():
+        if each != folder and time.time() - each.stat().st_mtime > LIMITS.result_seconds:
+            shutil.rmtree(each, ignore_errors=True)
+        else:
+            kept += [(file.stat().st_mtime, file.stat().st_size, file) for file in each.iterdir()]
+    total, count = sum(size for _, size, _ in kept), len(kept)
+    for _, size, file in sorted(kept):
+        if total < FILES_BYTES and count < MOST_FILES:
+            return
+        file.unlink(missing_ok=True)
+        total, count = total - size, count - 1
 
 
 def plain_name(outcome: Outcome) -> str:

@@ -125,7 +125,7 @@ def _point(point: Any) -> Point:
         raise Refused(WRONG)
     if method not in METHODS and not is_reference(point):
         raise Refused(WRONG)
-    if point["recovery"] not in RECOVERIES:
+    if not isinstance(point["recovery"], str) or point["recovery"] not in RECOVERIES:
         raise Refused(WRONG)
     if pattern is not None and not (isinstance(pattern, str) and PLAIN.fullmatch(pattern)):
         raise Refused(WRONG)

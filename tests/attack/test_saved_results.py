@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from components.cost.files import read_saved
+from components.workspace.run_summary import as_json, read_runs, summary_of
 from wanda_core import Refused
 from wanda_core.assets import ASSETS
 from wanda_core.experiments.rows import load_json
@@ -105,3 +106,65 @@ def test_hostile_results_are_not_resumed(kind: str, tmp_path: Path, tried: Calla
     file.write_text(content, encoding="utf-8")
     with pytest.raises(Refused, match=r"does not hold the results|its schema is"):
         load_json(file)
+
+
+def _run(**values: object) -> Callable[[Any], object]:
+    return lambda content: content["runs"][0].update(values)
+
+
+def _point(**values: object) -> Callable[[Any], object]:
+    return lambda content: content["runs"][0]["points"][1].update(values)
+
+
+RUNS: dict[str, Callable[[Any], object] | str] = {
+    "deep": "[" * 100_000,
+    "long": " " * 1_000_001,
+    "no JSON": "runs",
+    "more digits than can be": '{"schema": 1, "runs": [' + "9" * 5000 + "]}",
+    "a list": "[]",
+    "a schema that is a list": lambda content: content.update(schema=[]),
+    "runs that are an object": lambda content: content.update(runs={}),
+    "a run that is a word": lambda content: content.update(runs=["x"]),
+    "too many": lambda content: content.update(runs=content["runs"] * 51),
+    "a column too many": _run(extra=1),
+    "no points": _run(points=[]),
+    "points that are words": _run(points=["wanda"]),
+    "too many points": lambda content: _run(points=content["runs"][0]["points"] * 400)(content),
+    **{
+        f"{name} that is {what}": _run(**{name: value})
+        for name in ("id", "date", "source", "text", "evaluation_sha256", "link", "note")
+        for what, value in {
+            "a list": [],
+            "nothing": None,
+            "half a character": "\ud83e",
+            "long": "x" * 3000,
+        }.items()
+    },
+    **{
+        f"a point's {name} that is {what}": _point(**{name: value})
+        for name in ("method", "pattern", "recovery")
+        for what, value in {"a list": [], "an object": {}, "a number": 7, "another": "<b>"}.items()
+    },
+    **{
+        f"a point's {name} that is {what}": _point(**{name: value})
+        for name in ("sparsity", "perplexity", "perplexity_low", "kl_to_dense")
+        for what, value in {"a list": [], "a word": "1", "true": True, "huge": 10**301, "below": -1}.items()
+    },
+    "NaN": _point(perplexity=math.nan),
+}
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_hostile_runs_are_refused(kind: str, tried: Callable[..., None]) -> None:
+    """Of a browser's own store, or imported."""
+    tried("hostile results")
+    damage = RUNS[kind]
+    text = damage if isinstance(damage, str) else ""
+    if not isinstance(damage, str):
+        held = _content()
+        content = json.loads(as_json([summary_of("0" * 16, held["protocol"], held["rows"][:3], "samples=2")]))
+        read_runs(json.dumps(content))
+        damage(content)
+        text = json.dumps(content)
+    with pytest.raises(Refused, match=r"no file of runs|another version"):
+        read_runs(text)
