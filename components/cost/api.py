@@ -35,6 +35,7 @@ def serve(page: Page) -> None:
         group: str = "own",
         allocation: str = "uniform",
         recovery: str = "none",
+        order: str = "none",
         dtype: str = "auto",
         revision: str = "",
         int8: bool = False,
@@ -62,6 +63,7 @@ def serve(page: Page) -> None:
             allocation: uniform, owl, linear:BETA, sensitivity, or ratios by block, such as 0=0.3,1=0.7.
             recovery: none, blocks or model: every point also with its kept weights trained, block by block or
                 all together.
+            order: none, or channels: every N:M point also in an order of channels under which it keeps more.
             dtype: auto, float32, bfloat16 or float16.
             revision: branch, tag or commit of a Hub model.
             int8: measure the dense model in int8, too.
@@ -90,6 +92,7 @@ def serve(page: Page) -> None:
                 schedule=schedule,
                 group=group,
                 recovery=recovery,
+                order=order,
                 dtype=dtype,
                 revision=revision,
                 **allocation_controls(allocation),

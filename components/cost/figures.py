@@ -127,7 +127,7 @@ def layers_map(outcome: Outcome, index: int | None, quantity: str) -> PlotData |
     figure.update_yaxes(autorange="reversed", showgrid=False)
     model, label = model_name(outcome.protocol), point(outcome.rows[index])
     row = outcome.rows[index]
-    if quantity == "error" and contender(row) != row["method"]:
+    if quantity == "error" and row.get("recovery") not in (None, "none"):
         label += ", before its recovery"  # which trains towards the block's output, not each layer's
     title = f"{QUANTITIES[quantity][0]} of every layer: {label}, {model}"
     name = f"{title}. From {low:.3g}% to {high:.3g}%"

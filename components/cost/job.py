@@ -38,7 +38,8 @@ class Measure(Job):
     @property
     def gpu_seconds(self) -> float:
         recovered = sum(point.recipe is not None and point.recipe.recovery != "none" for point in self.points)
-        return 30 + 15 * len(self.points) + 30 * recovered
+        ordered = sum(point.recipe is not None and point.recipe.order != "none" for point in self.points)
+        return 30 + 15 * len(self.points) + 30 * recovered + 10 * ordered
 
     @property
     def rows(self) -> int:

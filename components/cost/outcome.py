@@ -128,7 +128,8 @@ class Group:
 def groups(rows: Sequence[Row]) -> list[Group]:
     """The prunings among the rows: by amount, in each the methods in the order of the first amount."""
     columns = (
-        "method", "sparsity", "pattern", "group", "allocation", "schedule", "recovery", "samples", "calibration",
+        "method", "sparsity", "pattern", "group", "allocation", "schedule", "recovery", "order", "samples",
+        "calibration",
     )  # fmt: skip
     found: dict[tuple[Any, ...], list[int]] = {}
     for index, row in enumerate(rows):

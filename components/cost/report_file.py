@@ -82,6 +82,7 @@ def command(outcome: Outcome) -> str | None:
         "--report": "report.html",
     }
     words = [f"{name} {shlex.quote(str(value))}" for name, value in said.items() if value != ""]
+    words += ["--order"] * any(recipe.order != "none" for recipe in recipes)
     words += ["--chat"] * setup.chat
     return f"wanda-lab compare {shlex.quote(setup.source)} {' '.join(words)}"
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from gradio.components.plot import PlotData
 
-from components.display.names import untrained
+from components.display.names import method_of
 
 COLOURS = {
     "dense": "#7a7f87",
@@ -141,7 +141,7 @@ def drawn(
 
 def colour_of(method: str) -> str:
     """Of a method, its kept weights trained or not."""
-    return COLOURS.get(untrained(method), OTHER)
+    return COLOURS.get(method_of(method), OTHER)
 
 
 def log_axis(low: float, high: float) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from wanda_core.method.recipe import RECOVERIES
+from wanda_core.method.recipe import ORDERS, RECOVERIES
 
 NAMES = {
     "dense": "Dense",
@@ -36,18 +36,25 @@ def offered(methods: Iterable[str]) -> list[str]:
 
 
 def contender(row: dict) -> str:
-    """What has a curve of its own and is better or worse than others: a row's method, or `wanda recovered`."""
-    return row["method"] + RECOVERIES.get(row.get("recovery") or "none", "")
+    """What has a curve of its own and is better or worse than others: a row's method, `wanda ordered`, or
+    `wanda recovered`."""
+    ordered, recovered = ORDERS.get(row.get("order") or "none", ""), row.get("recovery") or "none"
+    return row["method"] + ordered + RECOVERIES.get(recovered, "")
 
 
 def untrained(contender: str) -> str:
-    """The method of a contender."""
+    """A contender without its training."""
     return contender.removesuffix(RECOVERIES["blocks"]).removesuffix(RECOVERIES["model"])
+
+
+def method_of(contender: str) -> str:
+    """The method of a contender."""
+    return untrained(contender).removesuffix(ORDERS["channels"])
 
 
 def name(method: str) -> str:
     """Display name of a method, or of a contender."""
-    plain = untrained(method)
+    plain = method_of(method)
     return NAMES.get(plain, plain[:1].upper() + plain[1:]) + method[len(plain) :]
 
 
@@ -83,6 +90,7 @@ CONTROLS = {
     "group": "Weights compete within",
     "allocation": "Sparsity of the layers",
     "recovery": "Recovery",
+    "order": "Order of channels",
     "samples": "Calibration windows",
     "windows": "Evaluation windows",
     "length": "Tokens per window",

@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from components.display.chart_style import COLOURS, INK, colour_of, log_axis, new_figure
-from components.display.names import name, untrained
+from components.display.names import method_of, name, untrained
 
 OFF_CHART = 1e6
 """Worse than guessing blindly: curves leave the chart there, so that the others can be told apart."""
@@ -113,7 +113,7 @@ def _curves(marks: Sequence[Mark], references: Mapping[str, float], budget: Budg
                 name(method),
                 mode="lines+markers",
                 marker={"color": colour_of(method), "size": 9},
-                line={"dash": "solid" if method == untrained(method) else "dash"},
+                line={"dash": "solid" if method == method_of(method) else "dash"},
             )
         fixed = [mark for mark in own if mark.pattern != "unstructured"]
         if fixed:
@@ -155,10 +155,12 @@ def _curves(marks: Sequence[Mark], references: Mapping[str, float], budget: Budg
 
 
 def _join_recovered(figure: go.Figure, marks: Sequence[Mark]) -> None:
-    """A line from every point to the same one trained."""
+    """A line from every point to the same one trained, and to the same one in another order of channels."""
     places = {(mark.method, mark.pattern, mark.sparsity): mark for mark in marks}
     for mark in marks:
-        before = places.get((untrained(mark.method), mark.pattern, mark.sparsity))
+        trained = mark.method != untrained(mark.method)
+        earlier = untrained(mark.method) if trained else method_of(mark.method)
+        before = places.get((earlier, mark.pattern, mark.sparsity))
         if before is None or before is mark:
             continue
         figure.add_scatter(
@@ -167,7 +169,7 @@ def _join_recovered(figure: go.Figure, marks: Sequence[Mark]) -> None:
             mode="lines",
             line={"color": colour_of(mark.method), "width": 8},
             opacity=0.35,  # to be seen beside the interval's bar, on the same place
-            name="recovery",
+            name="recovery" if trained else "order",
             showlegend=False,
             hoverinfo="skip",
         )

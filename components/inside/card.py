@@ -123,7 +123,9 @@ def _folded(
     losses = {"as shown": row_losses(layer, side.mask)}
     if METHODS[side.recipe.method].score is not None:
         for group in ("output", "layer"):
-            free = replace(side.recipe, pattern="unstructured", group=group, allocation="uniform")
+            free = replace(
+                side.recipe, pattern="unstructured", group=group, allocation="uniform", order="none"
+            )
             mask = choose_mask(layer, side.scored, free)
             losses[f"{GROUPS[group]}, {free.sparsity:.0%}"] = row_losses(layer, mask)
     scored = [

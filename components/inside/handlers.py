@@ -86,7 +86,7 @@ def found(outcome: Inspected, values: Values) -> Parts:
         return Parts(arrived=inspection.name)
     values = {**values, "compare": inspection.recipes[1].method}
     # What a run alone can make is shown as it was made.
-    view = _showing(inspection, focus, values, fresh=previewable(focus.recipe.method))
+    view = _showing(inspection, focus, values, fresh=previewable(focus.recipe))
     return view | Parts(focus=focus)
 
 

@@ -20,6 +20,7 @@ from wanda_core.method.recipe import Recipe
 if TYPE_CHECKING:
     from wanda_core.inspection.layer_summary import LayerSummary
     from wanda_core.method.packed_mask import PackedMask
+    from wanda_core.models.channel_order import ChannelOrder
 
 RECORDED = ASSETS / "recorded"
 RECORDED_NAME = "recorded"
@@ -34,6 +35,8 @@ class OwnMasks:
     masks: dict[str, PackedMask]
     norms: dict[str, np.ndarray]
     """By layer, float32, (in_features,)."""
+    order: ChannelOrder | None = None
+    """Of the channels, that masks and norms are in."""
 
     @property
     def nbytes(self) -> int:
@@ -120,7 +123,8 @@ class Inspection:
 
 def own_masks(pruning: Any) -> OwnMasks:
     """Of a `wanda_core.pruning.result.Pruning`."""
-    return OwnMasks(pruning.masks, {name: norms.numpy() for name, norms in pruning.norms.items()})
+    norms = {name: norms.numpy() for name, norms in pruning.norms.items()}
+    return OwnMasks(pruning.masks, norms, pruning.order)
 
 
 _inspections: Shelf[Inspection] = Shelf("inspections")

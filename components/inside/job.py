@@ -44,7 +44,7 @@ class InspectLayers(Job):
 
     @property
     def gpu_seconds(self) -> float:
-        return 120 if any(not previewable(recipe.method) for recipe in self.recipes) else 60
+        return 120 if any(not previewable(recipe) for recipe in self.recipes) else 60
 
     @property
     def recipes(self) -> tuple[Recipe, Recipe]:
@@ -59,7 +59,7 @@ class InspectLayers(Job):
 
         setup = self.focus.setup
         subject = prepare(setup, put)
-        updating = [recipe for recipe in self.recipes if not previewable(recipe.method)]
+        updating = [recipe for recipe in self.recipes if not previewable(recipe)]
         before = LOADED
         for recipe in updating:
             pruning_of(subject, recipe, put, stop, before=before, share=PRUNED)
@@ -115,9 +115,9 @@ class InspectLayers(Job):
         return weights
 
 
-def previewable(method: str) -> bool:
-    """Whether its masks can be had from the norms alone; SparseGPT's cannot."""
-    return METHODS[method].score is not None
+def previewable(recipe: Recipe) -> bool:
+    """Whether its masks can be had from the norms alone; SparseGPT's cannot, nor those in an order to be found."""
+    return METHODS[recipe.method].score is not None and recipe.order == "none"
 
 
 def other_recipe(recipe: Recipe, method: str) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,9 +47,9 @@ def open_layer(inspection: Inspection, name: str, recipes: tuple[Recipe, Recipe]
         raise Refused("choose a layer from the list")
     own = [inspection.own_masks(recipe, name) for recipe in recipes]
     for recipe, masks in zip(recipes, own, strict=True):
-        if masks is None and not previewable(recipe.method):
+        if masks is None and not previewable(recipe):
             raise Refused(_cannot_be_previewed(recipe))
-    weight = inspection.weight(name)
+    weight = in_order(inspection.weight(name), name, own)
     layers = [_opened(inspection, name, weight, *each) for each in zip(recipes, own, strict=True)]
     # The norms shown are those of the method that looks at them: of the point in focus where both do.
     shown = layers[0 if METHODS[recipes[0].method].needs_inputs else 1]
@@ -57,6 +58,23 @@ def open_layer(inspection: Inspection, name: str, recipes: tuple[Recipe, Recipe]
         pool.submit(lambda: shown.plane)
         first, second = pool.map(lambda *each: _side(inspection, *each), layers, recipes, own)
     return Opened(shown, (first, second), (own[0] is not None, own[1] is not None))
+
+
+def in_order(weight: Any, name: str, own: Sequence[OwnMasks | None]) -> Any:
+    """A dense weight (out_features, in_features) with its channels where the masks of both runs have them.
+
+    Raises:
+        Refused: they have them in different places.
+    """
+    orders = [masks.order for masks in own if masks is not None and masks.order is not None]
+    if not orders:
+        return weight
+    if len(orders) < len(own) or not orders[0].same_as(orders[-1]):
+        raise Refused(
+            "the channels of these two are in different orders, so that no weight lies in the same place: press "
+            "Inspect layers"
+        )
+    return orders[0].put(name, weight)
 
 
 def _opened(
@@ -104,7 +122,8 @@ def _score(inspection: Inspection, layer: OpenLayer, recipe: Recipe, own: bool) 
 
 
 def _cannot_be_previewed(recipe: Recipe) -> str:
+    why = "chooses weights while updating them" if recipe.order == "none" else "finds its order while pruning"
     return (
-        f"{name(recipe.method)} chooses weights while updating them, so it cannot be previewed. "
+        f"{name(recipe.method)} {why}, so it cannot be previewed. "
         f"Inspect layers prunes by {point(recipe.as_dict())} and shows its own masks"
     )

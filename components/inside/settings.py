@@ -120,6 +120,7 @@ class Asked:
             pattern=self.preview_pattern,
             group=None if self.preview_group == "own" or not free else self.preview_group,
             allocation="uniform",
+            order="none",
         )
 
 

@@ -15,7 +15,7 @@ from components.jobs.run_button import RunButton
 from components.limits import LIMITS
 from components.page.form import Form
 from components.page.link_settings import hub_id, matching, number_list, one_of, some_of, truth, whole
-from components.recipe import allocation_controls
+from components.recipe import allocation_controls, order_control
 from components.recipe.amounts import CHIPS
 from components.uploads import KINDS
 from components.workspace.defaults import DEFAULTS, default_source, default_text, source_labels
@@ -329,4 +329,5 @@ def _advanced(form: Form) -> None:
                 ),
                 matching(r"[\w./-]{1,100}"),
             )
+        order_control.build(form)
         allocation_controls.build(form)

@@ -15,7 +15,7 @@ from components.workspace.model_facts import blocks_of
 from components.workspace.setup import TEXTS, Setup
 from wanda_core.errors import Refused
 from wanda_core.method.allocations import Named, beta_range, most_beta, parse_allocation
-from wanda_core.method.recipe import RECOVERIES, Recipe
+from wanda_core.method.recipe import ORDERS, RECOVERIES, Recipe
 
 REVISION = re.compile(r"[\w./-]{1,100}")
 WORD = re.compile(r"[\w. -]{0,100}")
@@ -28,8 +28,8 @@ class Asked:
 
     setup: Setup
     recipes: tuple[Recipe, ...]
-    """Each method at each amount, amounts in the panel's order; then all of them with the recovery, where there is
-    one."""
+    """Each method at each amount, amounts in the panel's order; then the N:M patterns in an order of channels, and then
+    all of them with the recovery, where these are asked for."""
     seeds: tuple[int, ...]
     """Calibration windows are drawn once for each."""
 
@@ -49,15 +49,21 @@ def check_panel(values: Mapping[str, object], sources: Sequence[str]) -> Asked:
     recovery = _one_of("{recovery}", values.get("recovery", "none"), RECOVERIES)
     # What a recovery gains shows beside the same points without it, which take a fraction of its time.
     recoveries = dict.fromkeys(("none", recovery))
-    points = len(methods) * len(amounts) * len(seeds) * len(recoveries)
+    order = _one_of("{order}", values.get("order", "none"), ORDERS)
+    patterns = [amount for amount in amounts if amount.sparsity is None]
+    if order != "none" and not patterns:
+        raise Refused("{order} needs an N:M pattern: choose 2:4 or 4:8, or leave the channels as they are")
+    orders = [("none", amounts)] + [(order, patterns)] * (order != "none")
+    points = len(methods) * sum(len(each) for _, each in orders) * len(seeds) * len(recoveries)
     if points > LIMITS.points:
         raise Refused(f"these are {points} points, {LIMITS.points} are allowed here: choose fewer")
     if values.get("allocation") == "linear":
         check_beta(_beta(values), amounts, blocks_of(setup.source, setup.revision))
     recipes = tuple(
-        recipe_of(method, amount, {**values, "recovery": each}, setup.seed)
+        recipe_of(method, amount, {**values, "recovery": each, "order": ordered}, setup.seed)
         for each in recoveries
-        for amount in amounts
+        for ordered, asked in orders
+        for amount in asked
         for method in methods
     )
     return Asked(setup, recipes, seeds)
@@ -146,6 +152,7 @@ def recipe_of(method: str, amount: Amount, values: Mapping[str, object], seed: i
         allocation=allocation,
         schedule=_one_of("{schedule}", values.get("schedule", "layer"), ("layer", "block", "dense")),
         recovery=_one_of("{recovery}", values.get("recovery", "none"), RECOVERIES),
+        order=_one_of("{order}", values.get("order", "none"), ORDERS),
         seed=seed,
     )
 

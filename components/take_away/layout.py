@@ -82,6 +82,7 @@ class TakeAway(View):
             samples: int = 4,
             length: int = 256,
             recovery: str = "none",
+            order: str = "none",
         ) -> tuple[gr.FileData, dict[str, Any]]:
             """Prune a model and give it as a zip file, read back and compared to the bit.
 
@@ -96,6 +97,7 @@ class TakeAway(View):
                 samples: calibration windows.
                 length: tokens of a window.
                 recovery: none, blocks or model: kept weights trained block by block or all together, zeros kept.
+                order: none, or channels: an order of channels under which an N:M amount keeps more.
 
             Returns:
                 The file, and what it holds: names and bytes.
@@ -109,6 +111,7 @@ class TakeAway(View):
                     samples=samples,
                     length=length,
                     recovery=recovery,
+                    order=order,
                 )
                 if isinstance(kind, str):
                     kind_named(kind, bits)

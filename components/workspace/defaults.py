@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "allocation": "uniform",
     "beta": 0.01,
     "recovery": "none",
+    "order": "none",
     "dtype": "auto",
     "revision": "",
 }

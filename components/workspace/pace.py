@@ -30,6 +30,10 @@ RECOVERY_STEP = 5e-9
 """Seconds for each weight that one step of Adam takes."""
 
 
+ORDER = 1.5e-7
+"""Seconds for each weight to find an order of the channels, beside a forward for the norms."""
+
+
 class Pace:
     """The ratio of measured to expected seconds, by kind of work; 1 until something was measured."""
 
@@ -64,10 +68,10 @@ def evaluate_seconds(setup: Setup, weights: int) -> float:
 
 def _kind(recipe: Recipe) -> str:
     """A recovery, which takes most of the time, whatever comes before it; else the update, told apart by whether it
-    chooses the mask, too."""
+    chooses the mask, too, and whether an order is found first."""
     if recipe.recovery != "none":
         return f"recovery of {recipe.recovery}"
-    return _update(recipe)
+    return _update(recipe) + ("" if recipe.order == "none" else " in order")
 
 
 def _update(recipe: Recipe) -> str:
@@ -90,6 +94,8 @@ def _prune(setup: Setup, recipe: Recipe, weights: int) -> float:
         blocks = blocks_of(setup.source, setup.revision) or USUAL_BLOCKS
         scanned = min(setup.samples, SCAN_WINDOWS) * setup.length * (blocks + 3) / 2
         seconds += FORWARD * weights * (tokens + scanned) + decide
+    if recipe.order != "none":
+        seconds += FORWARD * weights * tokens + ORDER * weights
     if recipe.recovery != "none":
         seconds += FORWARD * weights * tokens * RECOVERY_PASSES[recipe.recovery]
         seconds += RECOVERY_STEP * weights * EPOCHS * -(-tokens // STEP_TOKENS)

@@ -11,7 +11,7 @@ from components.display.names import is_reference
 from components.request_checks import broken
 from wanda_core.errors import Refused
 from wanda_core.method.methods import METHODS
-from wanda_core.method.recipe import RECOVERIES
+from wanda_core.method.recipe import ORDERS, RECOVERIES
 
 SCHEMA = 1
 MOST_RUNS = 50
@@ -37,6 +37,7 @@ class Point:
     kl_to_dense: float | None = None
     top1_changed: float | None = None
     recovery: str = "none"
+    order: str = "none"
 
     def as_row(self) -> dict[str, Any]:
         return asdict(self)
@@ -117,7 +118,7 @@ def _run(run: Any) -> Run:
 
 def _point(point: Any) -> Point:
     if isinstance(point, dict):
-        point = {"recovery": "none"} | point  # runs that were kept before there was one
+        point = {"recovery": "none", "order": "none"} | point  # runs that were kept before there were any
     if not isinstance(point, dict) or set(point) != {field.name for field in fields(Point)}:
         raise Refused(WRONG)
     method, pattern = point["method"], point["pattern"]
@@ -126,6 +127,8 @@ def _point(point: Any) -> Point:
     if method not in METHODS and not is_reference(point):
         raise Refused(WRONG)
     if not isinstance(point["recovery"], str) or point["recovery"] not in RECOVERIES:
+        raise Refused(WRONG)
+    if not isinstance(point["order"], str) or point["order"] not in ORDERS:
         raise Refused(WRONG)
     if pattern is not None and not (isinstance(pattern, str) and PLAIN.fullmatch(pattern)):
         raise Refused(WRONG)
@@ -146,7 +149,7 @@ def summary_of(run_id: str, protocol: dict[str, Any], rows: list[dict[str, Any]]
     points = []
     for row in rows:
         kept: dict[str, Any] = {field.name: row.get(field.name) for field in fields(Point)}
-        kept["recovery"] = row.get("recovery") or "none"
+        kept |= {key: row.get(key) or "none" for key in ("recovery", "order")}
         finite = all(kept[key] is None or 0 <= kept[key] < 1e300 for key in NUMBERS)
         if row.get("error") is None and kept["perplexity"] is not None and finite:
             points.append(Point(**kept))

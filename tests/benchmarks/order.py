@@ -14,6 +14,7 @@ from collections import defaultdict
 from time import perf_counter
 
 import torch
+from torch import Tensor
 
 from wanda_core.evaluation.perplexity import perplexity
 from wanda_core.experiments.experiment import Experiment, ExperimentSettings
@@ -21,8 +22,8 @@ from wanda_core.experiments.paired import compare_rows
 from wanda_core.method.column_order import kept_score, order_columns
 from wanda_core.method.pattern import Pattern
 from wanda_core.method.recipe import Recipe
-from wanda_core.models.channel_order import MLP, RESIDUAL, VALUES
-from wanda_core.models.prunable_layers import PrunableModel
+from wanda_core.models.channel_order import MLP, RESIDUAL, VALUES, ChannelOrder
+from wanda_core.models.prunable_layers import Layer, PrunableModel
 from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statistics
 from wanda_core.pruning.order_channels import KINDS, find_order
 from wanda_core.pruning.prune_model import prune
@@ -51,7 +52,7 @@ def main(text: str, source: str = "smollm2") -> None:
         with pruning.applied(prunable):
             measured = perplexity(experiment.model.network, windows)
         rows[name] = {"window_losses": measured.window_losses, "evaluation_sha256": ""}
-        kept = sum(_kept(dense, layer, order.columns(layer)) for layer in prunable.layers) / len(
+        kept = sum(_kept(dense, layer, order.columns(layer.name)) for layer in prunable.layers) / len(
             prunable.layers
         )
         paired = compare_rows(rows["none"], rows[name])
@@ -64,18 +65,18 @@ def main(text: str, source: str = "smollm2") -> None:
             _ceiling(prunable, dense, order)
 
 
-def _kept(dense: DenseStatistics, layer, columns) -> float:
+def _kept(dense: DenseStatistics, layer: Layer, columns: Tensor | slice) -> float:
     score = layer.weight.float().abs() * dense.statistics[layer].norms()
     return kept_score(score[:, columns], TWO_FOUR) / float(score.sum())
 
 
-def _ceiling(prunable: PrunableModel, dense: DenseStatistics, order) -> None:
+def _ceiling(prunable: PrunableModel, dense: DenseStatistics, order: ChannelOrder) -> None:
     kinds = defaultdict(list)
     for layer in prunable.layers:
         if layer.block % EVERY == 0:
             score = layer.weight.float().abs() * dense.statistics[layer].norms()
             free = order_columns(score, TWO_FOUR)
-            ways = (slice(None), order.columns(layer), free)
+            ways = (slice(None), order.columns(layer.name), free)
             kinds[layer.kind].append([_kept(dense, layer, way) for way in ways])
     print(f"\n{'kept score':20} {'as it is':>9} {'ordered':>9} {'free':>9} {'of the gain':>12}")
     every = [each for kept in kinds.values() for each in kept]

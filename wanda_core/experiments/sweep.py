@@ -121,6 +121,9 @@ def sweep(
 def share_differing(one: Pruning, other: Pruning) -> float:
     """Share of the weights, of the layers that both prune, that one keeps and the other removes."""
     common = [name for name in one.masks if name in other.masks]
-    differing = sum(int(np.bitwise_count(one.masks[n].bits ^ other.masks[n].bits).sum()) for n in common)
+    if one.order is None and other.order is None:
+        differing = sum(int(np.bitwise_count(one.masks[n].bits ^ other.masks[n].bits).sum()) for n in common)
+    else:  # by weight, whatever place its channels came to
+        differing = sum(int((one.own_mask(n) ^ other.own_mask(n)).sum()) for n in common)
     weights = sum(len(one.masks[n].bits) * one.masks[n].columns for n in common)
     return differing / weights if weights else 0.0

@@ -53,7 +53,7 @@ def summarise(
     masks, errors = [], []
     for recipe, pruning in zip(recipes, kept, strict=True):
         if pruning is not None and layer.name in pruning.masks:
-            mask = pruning.masks[layer.name].unpack(weight.device)
+            mask = pruning.own_mask(layer.name, weight.device)
             error = next(report.error for report in pruning.reports if report.name == layer.name)
         else:
             scores = scores_of(

@@ -22,7 +22,7 @@ ROUNDS = 8
 EXCHANGES = 12
 """How often pairs of groups are found that exchange the columns taken out; most gain at the first time."""
 
-WORK = {"cpu": 2**30, "cuda": 2**36}
+WORK = {"cpu": 2**31, "cuda": 2**36}
 """Sums of maxima in one round: of a matrix that would need more, rows at even distances are searched."""
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from wanda_core.errors import Refused
 from wanda_core.models.norms import Norm
-from wanda_core.models.prunable_layers import Layer, PrunableModel
+from wanda_core.models.prunable_layers import PrunableModel
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma", "gemma2", "gemma3_text")
 """Values of `model_type`. Their norms scale every channel of the stream by itself, and nothing else mixes channels but
@@ -139,22 +139,32 @@ class ChannelOrder:
             else {MLP: self.mlp, VALUES: self._values, HEADS: self._heads}[kind][block]
         )
 
-    def columns(self, layer: Layer) -> Tensor:
-        """Which input of the layer comes to each place, int64 (in_features,), on the layer's device."""
-        found = self._along(AXES[f"{layer.kind}.weight"][1], layer.block)
+    def columns(self, layer: str) -> Tensor:
+        """Which input of the layer of that name comes to each place, int64 (in_features,), on the CPU."""
+        found = self._along(AXES[_inside(f"{layer}.weight")][1], _block(layer))
         assert found is not None  # every layer's columns are channels of some kind
-        return found.to(layer.stored.device)
+        return found
 
-    def put(self, layer: Layer, matrix: Tensor) -> Tensor:
+    def put(self, layer: str, matrix: Tensor) -> Tensor:
         """A matrix (out_features, in_features) of that layer, such as its mask, with its rows and columns in order."""
-        rows = self._along(AXES[f"{layer.kind}.weight"][0], layer.block)
+        rows = self._along(AXES[_inside(f"{layer}.weight")][0], _block(layer))
         matrix = matrix[:, self.columns(layer).to(matrix.device)]
         return matrix if rows is None else matrix[rows.to(matrix.device)]
 
-    def put_norm(self, norm: Norm, values: Tensor) -> Tensor:
-        """Values (features,) of a norm of a block, in order."""
-        order = self._along(AXES[_inside(norm.name)][0], norm.block)
+    def take_back(self, layer: str, matrix: Tensor) -> Tensor:
+        """What `put` was given."""
+        rows = self._along(AXES[_inside(f"{layer}.weight")][0], _block(layer))
+        matrix = matrix[:, self.columns(layer).argsort().to(matrix.device)]
+        return matrix if rows is None else matrix[rows.argsort().to(matrix.device)]
+
+    def put_norm(self, norm: str, values: Tensor) -> Tensor:
+        """Values (features,) of the norm of that name, in order."""
+        order = self._along(AXES[_inside(norm)][0], _block(norm))
         return values if order is None else values[order.to(values.device)]
+
+    def same_as(self, other: ChannelOrder) -> bool:
+        mine, theirs = self.as_names(), other.as_names()
+        return all(torch.equal(theirs[name], order) for name, order in mine.items())
 
     def others(self, prunable: PrunableModel) -> Iterator[tuple[Norm, Tensor]]:
         """What is no prunable layer, each with its values in order: embeddings, head, norms and biases."""

@@ -131,7 +131,9 @@ class LayerPruner:
 
     def _columns(self, layer: Layer) -> Tensor | slice:
         """Of the layer's inputs, the order in which every M consecutive ones are a group."""
-        return slice(None) if self.order is None else self.order.columns(layer)
+        if self.order is None:
+            return slice(None)
+        return self.order.columns(layer.name).to(layer.stored.device)
 
     def _factor_of(self, layer: Layer, update: Update, statistics: InputStatistics) -> Factor:
         """Computed once for layers that share their input, which come one after the other."""

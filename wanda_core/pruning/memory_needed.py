@@ -13,7 +13,7 @@ LARGEST_ON_HEAP = 32 * 2**20
 """From this size on glibc maps every chunk for itself (DEFAULT_MMAP_THRESHOLD_MAX)."""
 
 
-ROWS = 2**14
+ROWS = 2**15
 """Rows of all layers that read the residual stream together that its order is searched on."""
 
 

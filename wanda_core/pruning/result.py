@@ -145,9 +145,10 @@ class Pruning:
 
     @property
     def nbytes(self) -> int:
-        """Memory that masks, norms and changed values take, without those on disk (`changed.disk_bytes`)."""
+        """Memory that masks, norms, order and changed values take, without those on disk (`changed.disk_bytes`)."""
         masks = sum(mask.bits.nbytes for mask in self.masks.values())
-        return masks + sum(norms.nbytes for norms in self.norms.values()) + self.changed.memory_bytes
+        order = 0 if self.order is None else self.order.nbytes
+        return masks + sum(norms.nbytes for norms in self.norms.values()) + self.changed.memory_bytes + order
 
     def weight(self, layer: Layer) -> Tensor:
         """The pruned weight (out_features, in_features), in the layer's dtype: zero where pruned, kept values bit for
@@ -169,9 +170,15 @@ class Pruning:
         with prunable.computing_with(chain(pruned, self.other_weights(prunable)), stop):
             yield
 
+    def own_mask(self, layer: str, device: torch.device | None = None) -> Tensor:
+        """The mask of the layer of that name, bool (out_features, in_features), channels as the dense model has them,
+        on a device (None: the CPU)."""
+        mask = self.masks[layer].unpack(device)
+        return mask if self.order is None else self.order.take_back(layer, mask)
+
     def dense_weight(self, layer: Layer) -> Tensor:
         """The dense weight (out_features, in_features) with its channels in this result's order; a view without one."""
-        return layer.weight if self.order is None else self.order.put(layer, layer.weight)
+        return layer.weight if self.order is None else self.order.put(layer.name, layer.weight)
 
     def other_weights(self, prunable: PrunableModel) -> Iterator[tuple[Layer | Norm, Tensor]]:
         """What else the pruned model has of its own, on the model's device: the norms that a recovery changed and,
@@ -198,12 +205,12 @@ class Pruning:
             if layer.name in self.changed:
                 weight = torch.zeros(mask.shape, dtype=layer.stored.dtype)
                 weight.masked_scatter_(mask, self.changed.get(layer.name))
-                self.changed.put(layer.name, order.put(layer, weight)[order.put(layer, mask)])
-            self.masks[layer.name] = PackedMask.pack(order.put(layer, mask).contiguous())
-            self.norms[layer.name] = self.norms[layer.name][order.columns(layer).cpu()]
+                self.changed.put(layer.name, order.put(layer.name, weight)[order.put(layer.name, mask)])
+            self.masks[layer.name] = PackedMask.pack(order.put(layer.name, mask).contiguous())
+            self.norms[layer.name] = self.norms[layer.name][order.columns(layer.name)]
         for norm in prunable.norms:
             if norm.name in self.changed:
-                self.changed.put(norm.name, order.put_norm(norm, self.changed.get(norm.name)))
+                self.changed.put(norm.name, order.put_norm(norm.name, self.changed.get(norm.name)))
         self.order = order
 
 

@@ -180,6 +180,27 @@ def test_check_looks_at_what_prune_wrote(
     assert "pocket is not what" in other
 
 
+def test_prune_and_compare_in_order(
+    prune_into: list[str], compare_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`--order` takes no value; the patterns are measured with it and without."""
+    assert main([*prune_into, "--order", "--pattern", "2:4"]) == 0
+    assert json.loads((tmp_path / "out" / "recipe.json").read_text())["recipe"]["order"] == "channels"
+    assert (tmp_path / "out" / "order.safetensors").is_file()
+    asked = ["--methods", "wanda", "--sparsities", "0.5", "--patterns", "2:4", "--order"]
+    assert main([*compare_into, *asked]) == 0
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [(row["pattern"], row["order"]) for row in rows] == [
+        (None, "none"),
+        ("unstructured", "none"),
+        ("2:4", "none"),
+        ("2:4", "channels"),
+    ]
+    assert "channels" in capfd.readouterr().out
+    alone = [*compare_into, "--methods", "wanda", "--sparsities", "0.5", "--order"]
+    assert "--order needs an N:M pattern: add --patterns 2:4" in fails(alone, capfd, tmp_path)
+
+
 def test_prune_recovers(prune_into: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main([*prune_into, "--pattern", "2:4", "--recover", "blocks"]) == 0
     before, after = re.search(r"held out: (\S+) as decided, (\S+) recovered", capfd.readouterr().out).groups()
@@ -244,6 +265,7 @@ def test_a_failing_point_is_told_after_the_others(
         (["--allocation", "fair"], "allocation"),
         (["--recover", "all"], "--recover must be one of none, blocks, model"),
         (["--recover", "blocks", "--samples", "1"], "--recover blocks holds windows out of its training"),
+        (["--order"], "--order needs an N:M --pattern, such as 2:4: without one"),
         (["--samples", "0"], "--samples must be"),
         (["--samples", "-1"], "--samples must be"),
         (["--length", "1"], "--length must be"),

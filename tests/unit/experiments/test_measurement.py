@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from wanda_core import LanguageModel, Recipe, Refused, load, perplexity
 from wanda_core.experiments import measurement as module
 from wanda_core.experiments.measurement import Measurement
 from wanda_core.experiments.points import DENSE, Calibration, Point
+from wanda_core.pruning import prune_model
 from wanda_core.pruning.prune_model import prune
 
 WINDOWS = torch.randint(256, (3, 24), generator=torch.Generator().manual_seed(2))
@@ -95,3 +97,33 @@ def test_without_memory_for_gram_matrices_each_point_walks_alone_with_the_same_r
     alone = [measured.row["perplexity"] for measured in Measurement(model, WINDOWS, draw).measure(points)]
     assert asked == [True]  # and not a second time for the second point
     assert alone == shared
+
+
+def test_an_order_is_found_once_for_all_methods_and_counted_for_each(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    search = prune_model.find_order
+
+    def counted(prunable: Any, norms: Any, pattern: Any, **more: Any) -> Any:
+        found.append(str(pattern))
+        return search(prunable, norms, pattern, **more)
+
+    monkeypatch.setattr(prune_model, "find_order", counted)
+    recipes = [
+        Recipe(method=method, pattern=pattern, order="channels")
+        for pattern in ("2:4", "4:8")
+        for method in ("wanda", "magnitude")
+    ]
+    before = snapshot(model.network)
+    measured = list(Measurement(model, WINDOWS, draw).measure([Point(recipe, FOUR) for recipe in recipes]))
+    assert_untouched(model.network, before)
+    assert found == ["2:4", "4:8"]
+    assert [m.row["order"] for m in measured] == ["channels"] * 4
+    assert all(m.row["error"] is None for m in measured)
+    first, second = (m.pruning for m in measured[:2])
+    assert first.order.same_as(second.order)
+    assert second.seconds["order"] == first.seconds["order"] > 0
+    assert measured[1].row["prune_seconds"] > second.seconds["order"]
+    alone = prune(model.prunable, draw(FOUR), recipes[1])
+    assert all((alone.masks[name].bits == mask.bits).all() for name, mask in second.masks.items())

@@ -100,6 +100,20 @@ def test_share_of_weights_whose_fate_differs(model: LanguageModel) -> None:
     assert share_differing(*prunings) == pytest.approx(expected, abs=1e-12)
 
 
+def test_weights_are_compared_wherever_an_order_put_them(model: LanguageModel) -> None:
+    recipe = Recipe(pattern="2:4", order="channels")
+    first, second = (prune(model.prunable, draw(Calibration(2, seed=seed)), recipe) for seed in (0, 1))
+    assert share_differing(first, first) == 0
+    found, weights = 0, 0
+    for name in first.masks:
+        one, other = (p.order.take_back(name, p.masks[name].unpack()) for p in (first, second))
+        found, weights = found + int((one != other).sum()), weights + one.numel()
+    assert share_differing(first, second) == pytest.approx(found / weights, abs=1e-12)
+    plain = prune(model.prunable, draw(Calibration(2, seed=0)), Recipe(pattern="2:4"))
+    # Most weights have their fate from their score, not from their neighbours; in the wrong places half would differ.
+    assert 0 < share_differing(first, plain) < 0.35
+
+
 def test_rows_say_how_far_their_masks_are_from_the_first_calibrations(model: LanguageModel) -> None:
     points = Axes(("magnitude", "wanda"), (0.4,), samples=(2,), seeds=(0, 1), texts=("one",)).points()
     measured = list(sweep(model, WINDOWS, points, draw))

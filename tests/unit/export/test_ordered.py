@@ -38,7 +38,7 @@ def test_an_ordinary_model_computes_what_was_measured(
     for layer in model.prunable.layers:
         written, mask = again.get_submodule(layer.name).weight, masks[layer.name].unpack()
         assert (mask.reshape(-1, 4).sum(dim=1) == 2).all()
-        assert torch.equal(written, order.put(layer, layer.weight) * mask)
+        assert torch.equal(written, order.put(layer.name, layer.weight) * mask)
     embeddings = model.network.get_input_embeddings().weight
     assert torch.equal(again.get_input_embeddings().weight, embeddings[:, order.residual])
     if kind == "folder":  # it is a source like any other

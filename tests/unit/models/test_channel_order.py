@@ -80,7 +80,7 @@ def random_order(prunable: PrunableModel, seed: int = 0) -> ChannelOrder:
 
 @contextmanager
 def folded(prunable: PrunableModel, order: ChannelOrder) -> Iterator[None]:
-    layers = ((layer, order.put(layer, layer.weight).contiguous()) for layer in prunable.layers)
+    layers = ((layer, order.put(layer.name, layer.weight).contiguous()) for layer in prunable.layers)
     with prunable.computing_with(chain(layers, order.others(prunable))):
         yield
 
@@ -121,7 +121,7 @@ def test_rows_and_columns_follow_the_channels() -> None:
     order = random_order(prunable)
     layers = {(layer.block, layer.kind.rsplit(".")[-1]): layer for layer in prunable.layers}
     value, output = layers[1, "v_proj"], layers[1, "o_proj"]
-    put_value, put_output = (order.put(layer, layer.weight) for layer in (value, output))
+    put_value, put_output = (order.put(layer.name, layer.weight) for layer in (value, output))
     for head in range(6):
         for place in range(8):
             channel = int(order.values[1][head // 3][place])
@@ -131,10 +131,12 @@ def test_rows_and_columns_follow_the_channels() -> None:
             row = value.weight[8 * (head // 3) + channel, order.residual]
             assert torch.equal(put_value[8 * (head // 3) + place], row)
     gate, down = layers[0, "gate_proj"], layers[0, "down_proj"]
-    assert torch.equal(order.put(gate, gate.weight)[5], gate.weight[order.mlp[0][5], order.residual])
-    assert torch.equal(order.put(down, down.weight)[7, 5], down.weight[order.residual[7], order.mlp[0][5]])
+    assert torch.equal(order.put(gate.name, gate.weight)[5], gate.weight[order.mlp[0][5], order.residual])
+    assert torch.equal(
+        order.put(down.name, down.weight)[7, 5], down.weight[order.residual[7], order.mlp[0][5]]
+    )
     query = layers[0, "q_proj"]
-    assert torch.equal(order.put(query, query.weight), query.weight[:, order.residual])
+    assert torch.equal(order.put(query.name, query.weight), query.weight[:, order.residual])
 
 
 def test_the_dense_model_is_back_after_a_failure(ids: Tensor) -> None:
@@ -153,7 +155,7 @@ def test_an_order_survives_its_names() -> None:
     assert all(torch.equal(again.as_names()[name], each) for name, each in order.as_names().items())
     still = ChannelOrder.of_names({}, order.shape, 2)
     layer = prunable.layers[3]
-    assert torch.equal(still.put(layer, layer.weight), layer.weight)
+    assert torch.equal(still.put(layer.name, layer.weight), layer.weight)
 
 
 @pytest.mark.parametrize("family", ["opt", "gpt2"])

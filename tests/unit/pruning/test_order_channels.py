@@ -35,7 +35,7 @@ def kept(norms: dict[Layer, Tensor], order: ChannelOrder) -> dict[str, float]:
     """What 2:4 keeps of the Wanda score, as a share, by kind of layer and summed over blocks."""
     sums: dict[str, float] = {}
     for layer, norm in norms.items():
-        score = (layer.weight.abs() * norm)[:, order.columns(layer)]
+        score = (layer.weight.abs() * norm)[:, order.columns(layer.name)]
         share = (score * structured_mask(score, 2, 4)).sum() / score.sum()
         sums[layer.kind] = sums.get(layer.kind, 0.0) + float(share) * len(score)
     return sums
@@ -95,9 +95,9 @@ def test_the_masks_lie_on_consecutive_channels_of_the_ordered_model(
         assert (mask.reshape(-1, 4).sum(dim=1) == 2).all()
         assert torch.equal(weights[layer.name] != 0, mask)
         if method in ("magnitude", "wanda", "ria", "random"):
-            assert torch.equal(weights[layer.name], found.order.put(layer, layer.weight) * mask)
+            assert torch.equal(weights[layer.name], found.order.put(layer.name, layer.weight) * mask)
         else:
-            assert not torch.equal(weights[layer.name], found.order.put(layer, layer.weight) * mask)
+            assert not torch.equal(weights[layer.name], found.order.put(layer.name, layer.weight) * mask)
     assert_untouched(network, before)
 
 
@@ -109,7 +109,7 @@ def test_it_is_what_pruning_the_ordered_model_gives(method: str, tokens: Tensor)
     found = ordered(prunable, tokens, method=method)
     assert found.order is not None
     for layer in (copied := find_prunable_layers(copy)).layers:
-        layer.parameter.data = found.order.put(layer, layer.weight).contiguous()
+        layer.parameter.data = found.order.put(layer.name, layer.weight).contiguous()
     for part, values in list(found.order.others(copied)):
         part.parameter.data = values
     again = find_prunable_layers(copy)
@@ -143,7 +143,7 @@ def test_recovered_values_and_norms_are_in_order(tokens: Tensor) -> None:
     assert_untouched(network, before)
     for norm in norms:  # trained a little: still closest to the dense values in order
         assert found.order is not None
-        wanted = found.order.put_norm(norm, norm.stored)
+        wanted = found.order.put_norm(norm.name, norm.stored)
         assert (found.changed.get(norm.name) - wanted).abs().max() < 0.1
 
 

@@ -24,6 +24,8 @@ def row(method: str, pattern: str = "unstructured", sparsity: float = 0.5) -> di
         (row("wanda") | {"recovery": "blocks"}, "Wanda 50% recovered"),
         (row("wanda") | {"recovery": "model"}, "Wanda 50% fine-tuned"),
         (row("wanda") | {"recovery": "none"}, "Wanda 50%"),
+        (row("wanda", "2:4") | {"order": "channels"}, "Wanda 2:4 ordered"),
+        (row("wanda", "2:4") | {"order": "channels", "recovery": "model"}, "Wanda 2:4 ordered fine-tuned"),
         (row("novel", sparsity=0.07), "Novel 7%"),
         (row("dense", sparsity=0), "Dense"),
         (row("int8", sparsity=0), "Dense in int8"),

@@ -33,3 +33,15 @@ def test_a_recovered_point_is_joined_to_the_same_one_before() -> None:
 def test_without_a_recovery_nothing_is_joined() -> None:
     figure = perplexity_figure([mark("wanda", 0.5, 78.0), mark("wanda", 0.7, 900.0)], {"Dense": 36.6})
     assert not [line for line in figure.data if line.name == "recovery"]
+
+
+def test_an_ordered_point_is_joined_to_the_same_one_before_and_after() -> None:
+    marks = [
+        mark("wanda", 0.5, 240.0, "2:4"),
+        mark("wanda ordered", 0.5, 190.0, "2:4"),
+        mark("wanda ordered recovered", 0.5, 110.0, "2:4"),
+        mark("magnitude ordered", 0.5, 500.0, "4:8"),
+    ]
+    figure = perplexity_figure(marks, {"Dense": 36.6})
+    joined = [(line.name, list(line.y)) for line in figure.data if line.name in ("recovery", "order")]
+    assert joined == [("order", [240.0, 190.0]), ("recovery", [190.0, 110.0])]

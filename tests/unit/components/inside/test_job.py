@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from components.inside import handlers
-from components.inside.inspection import AGAIN
-from components.inside.job import Inspected, InspectLayers, other_recipe
+from components.inside.inspection import AGAIN, OwnMasks
+from components.inside.job import Inspected, InspectLayers, other_recipe, previewable
+from components.inside.opened_layer import in_order, open_layer
 from components.jobs.job import Progress
 from components.workspace import models
 from components.workspace.focus import Focus
 from components.workspace.setup import Setup
-from wanda_core import Recipe, load
+from wanda_core import Recipe, Refused, load
 
 SETUP = Setup("pocket", "stories", "stories", samples=2, length=64, windows=2)
 
@@ -112,3 +114,36 @@ def test_a_page_loaded_anew_keeps_its_links_settings() -> None:
     assert parts.weight == "3,17"
     assert parts.as_pruned is False
     assert "Wanda 70%" in parts.label
+
+
+def test_an_order_shows_the_ordered_model_with_its_own_masks() -> None:
+    """Of every four consecutive inputs two are kept, each weight is where the masks have it, and what is shown of
+    agreement counts weights."""
+    recipe = Recipe(pattern="2:4", order="channels")
+    found, _ = inspect(recipe, "magnitude")
+    inspection = pickle.loads(pickle.dumps(found.inspection))
+    opened = open_layer(inspection, (name := inspection.layers[3].name), inspection.recipes)
+    assert opened.own == (True, True)
+    model = models.loaded("pocket")
+    dense = next(layer for layer in model.prunable.layers if layer.name == name)
+    order = inspection.own[recipe].order
+    assert torch.equal(opened.layer.weight, order.put(name, dense.weight))
+    assert not torch.equal(opened.layer.weight, dense.weight)
+    for side in opened.sides:
+        assert (side.mask.reshape(-1, 4).sum(dim=1) == 2).all()
+    scores = opened.sides[0].scored.scores.reshape(
+        -1, 4
+    )  # wanda's, of the ordered norms: its mask follows from them
+    highest = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, scores.topk(2).indices, True)
+    assert (highest != opened.sides[0].mask.reshape(-1, 4)).float().mean() < 0.001
+    differ = (opened.sides[0].mask ^ opened.sides[1].mask).float().mean()
+    assert inspection.layers[3].differ == pytest.approx(float(differ), abs=1e-6)
+
+
+def test_an_order_has_no_preview_and_two_orders_no_common_picture() -> None:
+    recipe = Recipe(pattern="2:4", order="channels")
+    assert not previewable(recipe)
+    plain, ordered = (OwnMasks({}, {}, order) for order in (None, object()))
+    with pytest.raises(Refused, match="in different orders"):
+        in_order(torch.zeros(4, 4), "x", [plain, ordered])
+    assert in_order("weight", "x", [plain, None]) == "weight"

@@ -8,7 +8,8 @@ import pytest
 
 from components.display.names import control
 from components.limits import LIMITS
-from components.recipe.request import allocation_controls, check_panel
+from components.recipe.order_control import has_pattern
+from components.recipe.request import allocation_controls, check_panel, named_focus
 from components.workspace.defaults import DEFAULTS
 from wanda_core.errors import Refused
 
@@ -46,6 +47,35 @@ def test_a_recovery_is_measured_beside_the_points_without_it() -> None:
         ("wanda", "blocks"),
         ("magnitude", "blocks"),
     ]
+
+
+def test_an_order_is_measured_beside_the_patterns_without_it() -> None:
+    panel = GOOD | {"amounts": ["30", "2:4"], "methods": ["wanda"], "order": "channels", "recovery": "blocks"}
+    asked = check_panel(panel, SOURCES)
+    assert [(r.pattern, r.order, r.recovery) for r in asked.recipes] == [
+        ("unstructured", "none", "none"),
+        ("2:4", "none", "none"),
+        ("2:4", "channels", "none"),
+        ("unstructured", "none", "blocks"),
+        ("2:4", "none", "blocks"),
+        ("2:4", "channels", "blocks"),
+    ]
+
+
+def test_an_order_shows_and_counts_with_a_pattern_alone() -> None:
+    with pytest.raises(Refused) as refused:
+        check_panel(GOOD | {"amounts": ["30"], "order": "channels"}, SOURCES)
+    assert refused.value.told(control).startswith("Order of channels needs an N:M pattern: choose 2:4 or 4:8")
+    assert not has_pattern(["30"], "55")
+    assert not has_pattern(["30"], "5:")
+    assert has_pattern([], "6:8")
+    assert has_pattern(["30", "2:4"], "")
+
+
+def test_an_export_of_a_ratio_in_order_is_refused() -> None:
+    assert named_focus("wanda-2:4", GOOD | {"order": "channels"}, SOURCES).recipe.order == "channels"
+    with pytest.raises(Refused, match="order needs an N:M pattern"):
+        named_focus("wanda-50", GOOD | {"order": "channels"}, SOURCES)
 
 
 def test_an_amount_is_measured_once() -> None:
@@ -126,6 +156,8 @@ HOSTILE: list[tuple[str, Any, str]] = [
     ("allocation", "fair", "must be one of"),
     ("recovery", "all", "must be one of none, blocks, model"),
     ("recovery", ["blocks"], "must be one of"),
+    ("order", "best", "must be one of none, channels"),
+    ("order", True, "must be one of"),
     ("allocation", "table", "the table of ratios is empty"),
     ("dtype", "int8", "must be one of"),
     ("revision", "a b", "is a branch, tag or commit"),

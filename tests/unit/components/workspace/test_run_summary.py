@@ -44,16 +44,25 @@ def test_a_run_comes_back_as_it_was_kept() -> None:
     assert "<" not in run.text
 
 
-def test_runs_kept_before_there_was_a_recovery_are_read() -> None:
+@pytest.mark.parametrize("setting", ["recovery", "order"])
+def test_runs_kept_before_there_was_a_setting_are_read(setting: str) -> None:
     content = kept()
     for point in content["runs"][0]["points"]:
-        del point["recovery"]
+        del point[setting]
     (run,) = read_runs(json.dumps(content))
-    assert {point.recovery for point in run.points} == {"none"}
+    assert {getattr(point, setting) for point in run.points} == {"none"}
+
+
+def test_an_order_is_kept() -> None:
+    rows = [row("wanda", 0.5, 40.0) | {"pattern": "2:4", "order": "channels"}]
+    (run,) = read_runs(as_json([summary_of("0123456789abcdef", PROTOCOL, rows, "")]))
+    assert run.points[0].order == "channels"
 
 
 HOSTILE = {
     "an unknown recovery": {"points": [kept()["runs"][0]["points"][1] | {"recovery": "<b>"}]},
+    "an unknown order": {"points": [kept()["runs"][0]["points"][1] | {"order": "<b>"}]},
+    "a list as order": {"points": [kept()["runs"][0]["points"][1] | {"order": ["channels"]}]},
     "markup in the name": {"source": "<img src=x onerror=alert(1)>"},
     "markup in the link": {"link": '"><script>'},
     "a script as link": {"link": "javascript:alert(1)"},
