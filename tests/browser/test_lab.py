@@ -109,6 +109,19 @@ def test_what_a_run_will_take_is_said_before_it(lab: Page) -> None:
     expect(lab.locator("#estimate")).to_contain_text("11 points", timeout=SECONDS)
 
 
+@pytest.mark.long
+def test_the_order_of_channels_shows_with_a_pattern_and_stays_in_the_link(lab: Page, address: str) -> None:
+    order = lab.locator("#order input")
+    opened(lab, address, f"{SHORT}&amounts=50,2:4&order=channels")
+    open_advanced(lab)
+    expect(order).to_have_value("one under which N:M keeps more", timeout=SECONDS)
+    lab.locator("#amounts").get_by_text("2:4", exact=True).click()
+    expect(order).to_be_hidden(timeout=SECONDS)
+    lab.wait_for_function("!location.search.includes('order')")  # with nothing to order it is off again
+    lab.locator("#amounts").get_by_text("4:8", exact=True).click()
+    expect(order).to_have_value("as they are", timeout=SECONDS)
+
+
 def test_learn_and_back_keeps_the_settings(lab: Page) -> None:
     lab.locator("#header a", has_text="Learn").click()
     lab.wait_for_url("**/learn*")

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from wanda_core.errors import Refused, check_stop
+from wanda_core.models.channel_order import ORDER, ChannelOrder, Shape, check_order
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.load import PACKED
 from wanda_core.models.named_sources import gguf_file_of
@@ -80,8 +83,10 @@ def check_layers(
         Stopped: `stop` was set.
     """
     before = {layer.name: layer for layer in dense.prunable.layers} if dense else {}
+    order = None
     if dense is not None:
         _refuse_others(model, dense, before)
+        order = _order_of(model)
     found = []
     for layer in model.prunable.layers:
         check_stop(stop)
@@ -89,7 +94,12 @@ def check_layers(
         kept = weight != 0
         changed = None
         if layer.name in before:
-            differs = weight != before[layer.name].weight.to(weight.device)
+            was = (
+                before[layer.name].weight
+                if order is None
+                else order.put(layer.name, before[layer.name].weight)
+            )
+            differs = weight != was.to(weight.device)
             changed = float((kept & differs).sum() / kept.sum().clamp(min=1))
         found.append(
             LayerCheck(
@@ -104,6 +114,26 @@ def check_layers(
         )
         on_progress("layers", len(found) / len(model.prunable.layers), layer.name)
     return found
+
+
+def _order_of(model: LanguageModel) -> ChannelOrder | None:
+    """The order of channels that an export of ours says it is in."""
+    if gguf_file_of(model.source) is not None:
+        return None
+    file = _folder(model) / ORDER
+    if not file.is_file():
+        return None
+    check_order(model.prunable)
+    try:
+        tensors = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise Refused(f"{ORDER} is damaged: export the model again") from error
+    return ChannelOrder.of_names(tensors, Shape.of(model.prunable), len(model.prunable.blocks))
+
+
+def _folder(model: LanguageModel) -> Path:
+    revision = None if Path(model.source).is_dir() else model.revision
+    return locate(model.source, revision, Target(torch.device("cpu"), model.network.dtype, None))[0]
 
 
 def _refuse_others(model: LanguageModel, dense: LanguageModel, before: dict[str, Layer]) -> None:
@@ -167,10 +197,5 @@ def weight_files(model: LanguageModel) -> list[Path]:
     file = gguf_file_of(model.source)
     if file is not None:
         return [file]
-    folder, _ = locate(
-        model.source,
-        model.revision if not Path(model.source).is_dir() else None,
-        Target(torch.device("cpu"), model.network.dtype, None),
-    )
-    ours = ("masks.safetensors", "calibration.safetensors", PACKED)
-    return [file for file in sorted(folder.glob("*.safetensors")) if file.name not in ours]
+    ours = ("masks.safetensors", "calibration.safetensors", ORDER, PACKED)
+    return [file for file in sorted(_folder(model).glob("*.safetensors")) if file.name not in ours]

@@ -21,6 +21,7 @@ from wanda_core.export.masks_file import save_masks
 from wanda_core.export.model_card import model_card
 from wanda_core.export.verify import read_back
 from wanda_core.lazy import target
+from wanda_core.models.channel_order import ORDER
 from wanda_core.models.language_model import LanguageModel, model_bytes
 from wanda_core.pruning.result import Pruning
 
@@ -75,7 +76,7 @@ def save_pruned(
         save_masks(pruning.masks, folder / "masks.safetensors")
         if pruning.order is not None:
             orders = {name: order.numpy() for name, order in pruning.order.as_names().items()}
-            save_file(orders, folder / "order.safetensors")
+            save_file(orders, folder / ORDER)
         save_file({"tokens": np.ascontiguousarray(tokens.cpu().numpy())}, folder / "calibration.safetensors")
         description = json.dumps(description_of(model, pruning, calibration), indent=1)
         (folder / "recipe.json").write_text(description, encoding="utf-8")

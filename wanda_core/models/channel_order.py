@@ -30,6 +30,9 @@ RESIDUAL, MLP, VALUES, HEADS = "residual", "mlp", "values", "heads"
 """What a parameter's rows or columns are: channels of the stream, of an MLP, values of the key-value heads, and of the
 query heads."""
 
+ORDER = "order.safetensors"
+"""Of an export: the orders by name, see `ChannelOrder.as_names`."""
+
 AXES: dict[str, tuple[str | None, ...]] = {
     "embed_tokens.weight": (None, RESIDUAL),
     "lm_head.weight": (None, RESIDUAL),
@@ -93,12 +96,20 @@ class ChannelOrder:
 
     @classmethod
     def of_names(cls, tensors: dict[str, Tensor], shape: Shape, blocks: int) -> ChannelOrder:
-        """From what `as_names` gave; what is not there stays in its order."""
+        """From what `as_names` gave; what is not there stays in its order.
+
+        Raises:
+            Refused: it is no order of a model of that shape.
+        """
         still = {
             RESIDUAL: torch.arange(shape.hidden),
             MLP: torch.arange(shape.mlp),
             VALUES: torch.arange(shape.head).repeat(shape.key_value_heads, 1),
         }
+        for name, order in tensors.items():
+            usual = still.get(name.rpartition(".")[2])
+            if usual is None or order.dtype != usual.dtype or not torch.equal(order.sort(dim=-1)[0], usual):
+                raise Refused(f"{name[:80]} is no order of the channels of such a model")
         mlp, values = (
             tuple(tensors.get(f"blocks.{block}.{kind}", still[kind]) for block in range(blocks))
             for kind in (MLP, VALUES)

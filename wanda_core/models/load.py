@@ -19,6 +19,7 @@ from transformers import logging as transformers_logging
 
 from wanda_core.errors import Refused
 from wanda_core.machine import device_named, dtype_named, gigabytes
+from wanda_core.models.channel_order import ORDER
 from wanda_core.models.configuration import causal_config, check_size
 from wanda_core.models.gguf_file import (
     check_gguf,
@@ -238,4 +239,4 @@ def quiet() -> Iterator[None]:
 
 def _ours(file: str) -> bool:
     """What our own export puts beside the weights."""
-    return file in ("masks.safetensors", "calibration.safetensors", "order.safetensors", PACKED)
+    return file in ("masks.safetensors", "calibration.safetensors", ORDER, PACKED)

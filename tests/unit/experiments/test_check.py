@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.support.gguf import tiny_gguf
@@ -111,3 +112,23 @@ def test_another_model_is_refused_and_a_stop_heard(pruned: LanguageModel, tmp_pa
         check_layers(pruned, stop=stop)
     with pytest.raises(Stopped):
         check_sizes(pruned, [], stop=stop)
+
+
+def test_an_export_in_order_is_held_against_the_weights_where_its_order_puts_them(
+    dense: LanguageModel, tokens: Tensor, tmp_path: Path
+) -> None:
+    pruning = prune(dense.prunable, tokens, Recipe(pattern="2:4", order="channels"))
+    save_pruned(dense, pruning, tokens, {}, tmp_path / "out")
+    ordered = load(str(tmp_path / "out"))
+    layers = check_layers(ordered, dense)
+    assert {(layer.pattern, layer.changed) for layer in layers} == {("2:4", 0)}
+    plain = check_sizes(ordered, layers).file
+    assert plain == (tmp_path / "out" / "model.safetensors").stat().st_size
+    orders = load_file(tmp_path / "out" / "order.safetensors")
+    for wrong in (torch.zeros(32, dtype=torch.int64), torch.arange(31), torch.arange(32.0)):
+        save_file(orders | {"residual": wrong}, tmp_path / "out" / "order.safetensors")
+        with pytest.raises(Refused, match="residual is no order of the channels"):
+            check_layers(ordered, dense)
+    (tmp_path / "out" / "order.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(Refused, match=r"order\.safetensors is damaged"):
+        check_layers(ordered, dense)
