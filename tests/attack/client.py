@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Target:
     config: dict[str, Any]
     memory: int = 0
     """Bytes that the server held before the attack."""
+    answered: list[float] = field(default_factory=list)
+    """Seconds that `/config` took, of which nobody has taken note yet."""
 
     @property
     def handlers(self) -> list[dict[str, Any]]:

@@ -25,8 +25,8 @@ def tried(request: pytest.FixtureRequest) -> Callable[..., None]:
 
     def count(kind: str, number: int = 1) -> None:
         request.node.user_properties.append((PROPERTY, (kind, number)))
-        if "watched" in request.fixturenames:
-            answered = request.getfixturevalue("watched")
+        if "warm_server" in request.fixturenames:
+            answered = request.getfixturevalue("warm_server").answered
             request.node.user_properties.append((ANSWERED, [answered.pop() for _ in range(len(answered))]))
 
     return count
@@ -34,8 +34,12 @@ def tried(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def warm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """A server that has done once whatever a visitor may ask for: what it loads for that stays."""
-    with attacked(tmp_path_factory.mktemp("server")) as target:
+    """A server that has done once whatever a visitor may ask for: what it loads for that stays. Meanwhile, and during
+    the attack, another visitor's page is asked for."""
+    with (
+        attacked(tmp_path_factory.mktemp("server")) as target,
+        asked(target.address) as target.answered,
+    ):
         result(target.address, "measure", **SMALL)
         for button in BUTTONS:  # whatever a kind of run loads once
             handler = target.handler(button)
@@ -44,18 +48,12 @@ def warm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
             if not target.runs_whatever_it_gets(handler):
                 target.press_all(handler, [target.usual(handler), [None] * len(handler["inputs"])])
         target.memory = held(target.address)
+        target.answered.clear()
         yield target
 
 
 @pytest.fixture(scope="module")
-def watched(warm_server: Target) -> Iterator[list[float]]:
-    """Seconds that another visitor's page takes while the server is attacked."""
-    with asked(warm_server.address) as seconds:
-        yield seconds
-
-
-@pytest.fixture(scope="module")
-def target(warm_server: Target, watched: list[float]) -> Iterator[Target]:
+def target(warm_server: Target) -> Iterator[Target]:
     """The server, for a file's tests; afterwards its log is clean, and an ordinary run works."""
     begin = len(warm_server.log_since(0))
     yield warm_server
