@@ -80,7 +80,8 @@ def save_pruned(
         save_file({"tokens": np.ascontiguousarray(tokens.cpu().numpy())}, folder / "calibration.safetensors")
         description = json.dumps(description_of(model, pruning, calibration), indent=1)
         (folder / "recipe.json").write_text(description, encoding="utf-8")
-        model_card(model, pruning, calibration, rows, protocol, form).save(folder / "README.md")
+        notes = target(form.notes)(model, bits) if form.notes else ()
+        model_card(model, pruning, calibration, rows, protocol, form, notes).save(folder / "README.md")
         read_back(model, pruning, folder, form, stop)
 
 

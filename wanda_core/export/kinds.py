@@ -33,6 +33,8 @@ class Kind:
     """Plain transformers loads it."""
     run: str = ""
     """How it is run, in Markdown, where nothing in Python is needed for that; FILE is the file with the weights."""
+    notes: str | None = None
+    """What the card says of how the weights were written, `module:function` of model and bits, a list of sentences."""
     bits: tuple[int, ...] = (16,)
     """Of a weight, that it can be written in; 16: whatever the model has."""
 
@@ -71,6 +73,7 @@ KINDS: dict[str, Kind] = {
         run='```bash\nllama-cli -m FILE -p "Once upon a time" -n 64\nllama-server -m FILE\n```\n\nAlso '
         '`llama_cpp.Llama(model_path="FILE")` of the package llama-cpp-python, LM Studio, and Ollama with the line '
         "`FROM ./FILE` in a Modelfile.",
+        notes="wanda_core.export.gguf_file:written_notes",
         bits=tuple(TYPES),
     ),
     "masks": Kind(

@@ -137,7 +137,9 @@ def test_the_example_of_a_gguf_export_runs(tokens: Tensor, tmp_path: Path) -> No
     save_pruned(model, pruning, tokens, {}, out, kind="gguf", bits=8)
     files = {"README.md", "calibration.safetensors", "masks.safetensors", "recipe.json", "model.gguf"}
     assert {file.name for file in out.iterdir()} == files
-    assert "llama-cli -m model.gguf" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "llama-cli -m model.gguf" in card
+    assert "The pruned layers are Q8_0" in card
     assert_zeros_kept(run_card(out, source, tokens), pruning)
     with pytest.raises(Refused, match="`folder` has no weights of 8 bits: choose 16, or gguf as its kind"):
         save_pruned(model, pruning, tokens, {}, tmp_path / "other", kind="folder", bits=8)

@@ -220,6 +220,24 @@ def test_an_export_that_breaks_off_leaves_nothing(
     assert [file.name for file in tmp_path.iterdir()] == ["source.gguf"]
 
 
+def test_the_card_goes_where_the_file_cannot_appear(
+    model: LanguageModel, pruning: Pruning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has its name already when the file is to have its own."""
+    replace = Path.replace
+
+    def full(stage: Path, target: Path) -> Path:
+        if stage.suffix == ".gguf":
+            assert (tmp_path / "out.md").is_file()
+            raise OSError(28, "No space left on device")
+        return replace(stage, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(Refused, match="the disk is full"):
+        save_gguf(model, pruning, {}, tmp_path / "out.gguf")
+    assert [file.name for file in tmp_path.iterdir()] == ["source.gguf"]
+
+
 def broken(fault: str) -> dict[str, Any]:
     """What is to stand in place of the module's own, so that the file is wrong."""
     whole = gguf_tensors.in_type
