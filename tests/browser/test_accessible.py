@@ -18,6 +18,10 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "best-practice"]}
 
 def faults(page: Page, axe: str) -> list[object]:
     page.wait_for_timeout(2500)  # what is recorded arrives, colours fade in
+    page.wait_for_function(
+        "() => ![...document.querySelectorAll('[aria-label=\"Empty value\"]')].some(each => each.offsetParent)",
+        timeout=SECONDS,
+    )  # no chart is still to come
     page.evaluate(axe)
     return page.evaluate(
         "async (rules) => (await axe.run(document, rules)).violations.map(v => [v.id, v.nodes.map(n => n.html)])",

@@ -313,6 +313,7 @@ def test_calibration_sensitivity_of_the_point_in_focus(measured: Visit) -> None:
     expect(page.locator("#sensitivity-status")).to_contain_text("Done in", timeout=2 * SECONDS)
     table = page.locator("#sensitivity-table")
     expect(table.locator("tbody tr")).to_have_count(8)
+    expect(table).to_be_visible(timeout=SECONDS)
     assert table.inner_text().count("Random tokens") == 4
     assert "the Hub cannot be reached" in table.inner_text()  # that text alone fails
     assert "0.0%" in table.inner_text()  # the first calibration's masks are its own
@@ -365,7 +366,8 @@ def test_a_saved_file_opens_again(measured: Visit, tmp_path: Path) -> None:
     page.set_input_files("#open-saved input, input[type=file][accept='.json']", file)
     expect(page.locator("#summary")).to_contain_text("From a saved file: elses-model", timeout=SECONDS)
     page.locator("#points tr", has_text="Wanda 50%").click()
-    assert page.locator("#points button.pick").count() == 0  # what is not kept here cannot be opened
+    # What is not kept here cannot be opened.
+    expect(page.locator("#points button.pick")).to_have_count(0, timeout=SECONDS)
 
 
 def contrast(one: str, other: str) -> float:
