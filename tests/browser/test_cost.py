@@ -303,6 +303,7 @@ def test_a_reload_shows_what_was_measured(measured: Visit) -> None:
     page.wait_for_selector("body[data-restored]", timeout=SECONDS)
 
 
+@pytest.mark.long
 def test_calibration_sensitivity_of_the_point_in_focus(measured: Visit) -> None:
     page = measured.page
     page.locator("#sensitivity").get_by_text("How much does the calibration matter?").click()
@@ -320,6 +321,7 @@ def test_calibration_sensitivity_of_the_point_in_focus(measured: Visit) -> None:
     expect(page.locator("#sensitivity-chart .js-plotly-plot")).to_be_visible()
 
 
+@pytest.mark.long
 def test_the_limit_is_measured_and_answered_beside_its_button(measured: Visit, tmp_path: Path) -> None:
     before = {row["sparsity"] for row in json.loads(saved(measured, "#json", tmp_path).read_text())["rows"]}
     measured.page.click("#measure-limits")

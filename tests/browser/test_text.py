@@ -102,6 +102,7 @@ def test_two_methods_beside_the_dense_text(visit: TextVisit) -> None:
         assert re.search(r"Speed\s+[\d.]+ tokens/s", figures)
 
 
+@pytest.mark.long
 def test_the_same_seed_writes_the_same_and_another_does_not(visit: TextVisit) -> None:
     written = []
     for seed in (1, 2, 1):

@@ -127,6 +127,7 @@ def read_masks(file: Path) -> dict[str, Tensor]:
         }
 
 
+@pytest.mark.long
 def test_block_schedule_gives_the_papers_masks(run, smollm2_model: LanguageModel, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run("prune", "--schedule", "block", "--sparsity", "0.5", "--out", str(out), samples=4)

@@ -138,7 +138,7 @@ class Dispatch(TorchDispatchMode):
         if function is aten.copy_.default:
             machine.note_crossing(places[1], places[0], inputs[1].nbytes)
             return places[0]
-        if function is aten._to_copy.default and self.now.target is not None:
+        if function is aten._to_copy.default and inputs and self.now.target is not None:
             machine.note_crossing(places[0], self.now.target, inputs[0].nbytes)
             return self.now.target
         if function in INDEXED:

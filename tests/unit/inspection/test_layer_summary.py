@@ -53,3 +53,22 @@ def test_a_pruning_at_hand_tells_its_own_masks_and_errors(tokens: Tensor) -> Non
     assert found.sparsity[1] == pytest.approx(1 - float(own.float().mean()))
     dense = summarise(layer, gathered.statistics[layer], RECIPES, [None, None])
     assert not torch.allclose(torch.tensor(found.error), torch.tensor(dense.error), rtol=1e-6)
+
+
+def test_masks_in_an_order_of_channels_are_compared_weight_by_weight(tokens: Tensor) -> None:
+    prunable = find_prunable_layers(tiny("llama"))
+    gathered = collect_statistics(prunable, tokens)
+    recipes = [Recipe(pattern="2:4"), Recipe(pattern="2:4", order="channels")]
+    prunings = [prune(prunable, tokens, recipe) for recipe in recipes]
+    moved = 0
+    for layer in prunable.layers:
+        plain, ordered = (pruning.masks[layer.name].unpack().flatten() for pruning in prunings)
+        places = torch.arange(float(plain.numel())).reshape(layer.weight.shape)
+        order = prunings[1].order
+        assert order is not None
+        came_from = order.put(layer.name, places).long().flatten()
+        moved += int((came_from != places.long().flatten()).sum())
+        wanted = float((ordered != plain[came_from]).float().mean())
+        found = summarise(layer, gathered.statistics[layer], recipes, prunings)
+        assert found.differ == pytest.approx(wanted), layer.name
+    assert moved > 0

@@ -51,7 +51,8 @@ def test_what_one_method_took_does_not_change_what_is_known_of_another() -> None
         pace.PACE = known
 
 
-def test_an_order_takes_another_forward_and_its_search() -> None:
+def test_an_order_takes_another_forward_and_its_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "PACE", pace.Pace())
     recipes = [Recipe(method="wanda", pattern="2:4", order=each) for each in ("none", "channels")]
     plain, ordered = (pace.prune_seconds(SETUP, recipe, 10**8) for recipe in recipes)
     forward = pace.FORWARD * 10**8 * SETUP.samples * SETUP.length
