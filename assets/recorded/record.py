@@ -34,9 +34,10 @@ from components.workspace.defaults import DEFAULTS, POCKET, RECORDED_MODEL, SMOL
 from components.workspace.focus import Focus
 from components.workspace.setup import Setup
 from wanda_core.experiments import paper_claims
-from wanda_core.experiments.points import Calibration, Point
+from wanda_core.experiments.points import Calibration, Point, with_dense
 from wanda_core.experiments.rows import to_json
 from wanda_core.experiments.sweep import Axes
+from wanda_core.method.bits import TYPES
 from wanda_core.method.recipe import Recipe
 
 HERE = Path(__file__).parent
@@ -57,6 +58,14 @@ SWEEPS = {
         methods=("wanda",), sparsities=(0.5,), samples=SHAPE[:1], texts=("own", "pydoc", "stories", "random")
     ),
 }
+
+BYTES = [
+    Recipe(method=method, **amount, bits=bits)
+    for method in ("wanda", "admm")
+    for amount in ({"sparsity": 0.3}, {"sparsity": 0.5}, {"pattern": "2:4"})
+    for bits in TYPES
+]
+"""Points of the sweep `bytes`, on twice the windows of the others."""
 
 OPENED = [
     f"model.layers.{block}.self_attn.{kind}_proj"
@@ -93,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cost.add_argument("--model")
     cost.set_defaults(record=record_cost)
     sweep = kinds.add_parser("sweep")
-    sweep.add_argument("source", choices=[*SWEEPS, "claims"], metavar="NAME")
+    sweep.add_argument("source", choices=[*SWEEPS, "claims", "bytes"], metavar="NAME")
     sweep.add_argument("--model", default=SMOLLM2)
     sweep.add_argument("--text", type=Path, required=True)
     sweep.set_defaults(record=record_sweep)
@@ -134,6 +143,9 @@ def record_sweep(options: argparse.Namespace) -> None:
     samples = SHAPE[0]
     if options.source == "claims":
         points = paper_claims.points(Calibration(samples, "own"))
+    elif options.source == "bytes":
+        setup = replace(setup, samples=2 * samples, windows=2 * samples)
+        points = with_dense(Point(recipe, Calibration(2 * samples, "own")) for recipe in BYTES)
     else:
         points = SWEEPS[options.source].points()
     outcome: Outcome = last_of(Measure(setup, tuple(points)))

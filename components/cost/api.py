@@ -36,6 +36,7 @@ def serve(page: Page) -> None:
         allocation: str = "uniform",
         recovery: str = "none",
         order: str = "none",
+        bits: list[int] = [16],  # noqa: B006
         dtype: str = "auto",
         revision: str = "",
         int8: bool = False,
@@ -64,6 +65,7 @@ def serve(page: Page) -> None:
             recovery: none, blocks or model: every point also with its kept weights trained, block by block or
                 all together.
             order: none, or channels: every N:M point also in an order of channels under which it keeps more.
+            bits: 16, 8 or 4, that kept weights are rounded to after pruning: as they are, as GGUF's Q8_0, as Q4_0.
             dtype: auto, float32, bfloat16 or float16.
             revision: branch, tag or commit of a Hub model.
             int8: measure the dense model in int8, too.
@@ -93,6 +95,7 @@ def serve(page: Page) -> None:
                 group=group,
                 recovery=recovery,
                 order=order,
+                bits=bits,
                 dtype=dtype,
                 revision=revision,
                 **allocation_controls(allocation),

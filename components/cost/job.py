@@ -17,7 +17,7 @@ from components.workspace.pace import learn_from
 from components.workspace.prunings import keep_pruning, kept_pruning
 from components.workspace.setup import Setup
 from wanda_core.errors import Refused
-from wanda_core.experiments.points import DENSE, Calibration, Point
+from wanda_core.experiments.points import DENSE, Calibration, Point, with_dense
 from wanda_core.method.recipe import Recipe
 
 
@@ -56,14 +56,19 @@ class Measure(Job):
 
 
 def points_of(setup: Setup, recipes: Iterable[Recipe], seeds: Sequence[int]) -> tuple[Point, ...]:
-    """The dense model, then every recipe on the calibration windows of every seed; what does not depend on the seed is
-    one point."""
+    """The dense model, also in the recipes' bits, then every recipe on the calibration windows of every seed; what does
+    not depend on the seed is one point."""
     found: dict[Point, None] = {}
     for recipe in recipes:
         for seed in seeds if depends_on_seed(recipe) else seeds[:1]:
             calibration = Calibration(setup.samples, setup.calibration, seed)
             found[Point(replace(recipe, seed=seed), calibration)] = None
-    return (DENSE, *found)
+    return tuple(with_dense(found))
+
+
+def known_by(point: Point) -> Recipe | str | None:
+    """What a point's row is kept by: its recipe, or what the dense model was rounded to."""
+    return point.recipe or (None if point.bits == DENSE.bits else f"{point.bits} bits")
 
 
 class _Run:
@@ -100,9 +105,9 @@ class _Run:
             if row["error"] is None:
                 own = self._subject_of(point.calibration)
                 plain = {key: value for key, value in row.items() if key not in SWEPT}
-                if kept_row(own, point.recipe) is None:
+                if kept_row(own, known_by(point)) is None:
                     learn_from(self._setup_of(point), point.recipe, self.weights, plain)
-                keep_row(own, point.recipe, plain, self._setup_of(point))
+                keep_row(own, known_by(point), plain, self._setup_of(point))
             if pruning is not None:
                 keep_pruning(self._subject_of(point.calibration), pruning)
             elif point.recipe is not None and row["error"] is None:
@@ -177,7 +182,7 @@ class _Run:
         rows = []
         for point in self.job.points:
             try:
-                row = kept_row(self._subject_of(point.calibration), point.recipe)
+                row = kept_row(self._subject_of(point.calibration), known_by(point))
             except Refused:
                 continue
             if row is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from components.cost import api, handlers, sections
+from components.cost.byte_front import BytesFront
 from components.cost.figures import QUANTITIES
 from components.cost.handlers import BUDGET, SHOWN
 from components.cost.kept import recorded_of
@@ -101,6 +102,7 @@ class Cost(View):
             )
         self.file_status = gr.HTML("", elem_id="file-status")
         self._also()
+        self.bytes = BytesFront(self.form)
         self.sensitivity = sections.Sensitivity(self.form)
         self.blocks = sections.Blocks()
         self.claims = sections.Claims()
@@ -204,6 +206,7 @@ class Cost(View):
         self._files(page, source, budget, by)
         for section in (self.sensitivity, self.blocks, self.claims, self.more):
             section.connect(page, self.form)
+        self.bytes.connect(page, self.form, self.run)
         api.serve(page)
 
     def _focus(self, page: Page, by: Any) -> None:

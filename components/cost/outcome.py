@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from components.display.names import amount, contender, is_reference
+from components.display.names import amount, contender, is_baseline, is_reference
 from components.workspace.focus import Focus
 from components.workspace.setup import Setup
 from wanda_core.experiments.points import Point
@@ -54,7 +54,7 @@ class Outcome:
     @property
     def dense(self) -> Row | None:
         """The dense model's row, once it is there and could be measured."""
-        return next((row for row in self.rows if row["method"] == "dense" and row["perplexity"]), None)
+        return next((row for row in self.rows if is_baseline(row) and row["perplexity"]), None)
 
     def focus_of(self, index: int) -> Focus | None:
         """The pruning of a row, as the other views take it; None for references and saved rows."""
@@ -128,8 +128,8 @@ class Group:
 def groups(rows: Sequence[Row]) -> list[Group]:
     """The prunings among the rows: by amount, in each the methods in the order of the first amount."""
     columns = (
-        "method", "sparsity", "pattern", "group", "allocation", "schedule", "recovery", "order", "samples",
-        "calibration",
+        "method", "sparsity", "pattern", "group", "allocation", "schedule", "recovery", "order", "bits",
+        "samples", "calibration",
     )  # fmt: skip
     found: dict[tuple[Any, ...], list[int]] = {}
     for index, row in enumerate(rows):

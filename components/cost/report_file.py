@@ -61,6 +61,7 @@ def command(outcome: Outcome) -> str | None:
     recipes = [point.recipe for point in asked.points if point.recipe]
     free = [recipe for recipe in recipes if recipe.pattern == "unstructured"]
     patterns = dict.fromkeys(recipe.pattern for recipe in recipes if recipe.pattern != "unstructured")
+    bits = dict.fromkeys(recipe.bits for recipe in recipes)
     groups = list({recipe.group for recipe in free if recipe.group != METHODS[recipe.method].group})
     said = {
         "--methods": ",".join(dict.fromkeys(recipe.method for recipe in recipes)),
@@ -70,6 +71,7 @@ def command(outcome: Outcome) -> str | None:
         "--allocation": next((recipe.allocation for recipe in free if recipe.allocation != "uniform"), ""),
         "--schedule": recipes[0].schedule if recipes else "",
         "--recover": next((r.recovery for r in recipes if r.recovery != "none"), ""),
+        "--bits": ",".join(map(str, bits)) if bits != {16: None} else "",
         "--calibration": _text(setup.calibration, setup.dataset_spec),
         "--evaluation": _text(setup.evaluation, setup.dataset_spec),
         "--samples": setup.samples,

@@ -50,7 +50,7 @@ def default_measure(source: str) -> Measure:
 
 
 def _lists() -> dict[str, object]:
-    return {name: list(DEFAULTS[name]) for name in ("amounts", "methods")}
+    return {name: list(DEFAULTS[name]) for name in ("amounts", "methods", "bits")}
 
 
 def check_sensitivity(values: Mapping[str, object], sources: Sequence[str]) -> Measure:

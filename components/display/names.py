@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from wanda_core.method.bits import NAMES as BITS
 from wanda_core.method.recipe import ORDERS, RECOVERIES
 
 NAMES = {
@@ -36,26 +37,37 @@ def offered(methods: Iterable[str]) -> list[str]:
 
 
 def contender(row: dict) -> str:
-    """What has a curve of its own and is better or worse than others: a row's method, `wanda ordered`, or
-    `wanda recovered`."""
+    """What has a curve of its own and is better or worse than others: a row's method, `wanda ordered`,
+    `wanda recovered`, or `wanda 8-bit`."""
     ordered, recovered = ORDERS.get(row.get("order") or "none", ""), row.get("recovery") or "none"
-    return row["method"] + ordered + RECOVERIES.get(recovered, "")
+    return row["method"] + ordered + RECOVERIES.get(recovered, "") + BITS.get(row.get("bits") or 16, "")
 
 
 def untrained(contender: str) -> str:
     """A contender without its training."""
-    return contender.removesuffix(RECOVERIES["blocks"]).removesuffix(RECOVERIES["model"])
+    return contender.replace(RECOVERIES["blocks"], "").replace(RECOVERIES["model"], "")
+
+
+def unordered(contender: str) -> str:
+    """A contender with its channels as they are."""
+    return contender.replace(ORDERS["channels"], "")
 
 
 def method_of(contender: str) -> str:
     """The method of a contender."""
-    return untrained(contender).removesuffix(ORDERS["channels"])
+    plain = unordered(untrained(contender))
+    return next((plain.removesuffix(bits) for bits in BITS.values() if bits and plain.endswith(bits)), plain)
 
 
 def name(method: str) -> str:
     """Display name of a method, or of a contender."""
     plain = method_of(method)
     return NAMES.get(plain, plain[:1].upper() + plain[1:]) + method[len(plain) :]
+
+
+def is_baseline(row: dict) -> bool:
+    """The dense model as it is."""
+    return row["method"] == "dense" and (row.get("bits") or 16) == 16
 
 
 def is_reference(row: dict) -> bool:
@@ -66,7 +78,7 @@ def is_reference(row: dict) -> bool:
 def point(row: dict) -> str:
     """A measured point: `Wanda 50%`, `Wanda 2:4`, `Wanda 50% recovered`, `Dense`."""
     if is_reference(row):
-        return name(row["method"])
+        return name(row["method"] if row["method"] == "int8" else contender(row))
     return f"{name(row['method'])} {amount(row)}{contender(row)[len(row['method']) :]}"
 
 
@@ -91,6 +103,7 @@ CONTROLS = {
     "allocation": "Sparsity of the layers",
     "recovery": "Recovery",
     "order": "Order of channels",
+    "bits": "Rounded to",
     "samples": "Calibration windows",
     "windows": "Evaluation windows",
     "length": "Tokens per window",

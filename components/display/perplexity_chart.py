@@ -11,7 +11,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from components.display.chart_style import COLOURS, INK, colour_of, log_axis, new_figure
-from components.display.names import method_of, name, untrained
+from components.display.names import method_of, name, unordered, untrained
+from wanda_core.method.bits import NAMES as BITS
 
 OFF_CHART = 1e6
 """Worse than guessing blindly: curves leave the chart there, so that the others can be told apart."""
@@ -113,7 +114,7 @@ def _curves(marks: Sequence[Mark], references: Mapping[str, float], budget: Budg
                 name(method),
                 mode="lines+markers",
                 marker={"color": colour_of(method), "size": 9},
-                line={"dash": "solid" if method == method_of(method) else "dash"},
+                line={"dash": _dash(method)},
             )
         fixed = [mark for mark in own if mark.pattern != "unstructured"]
         if fixed:
@@ -154,12 +155,21 @@ def _curves(marks: Sequence[Mark], references: Mapping[str, float], budget: Budg
     return figure
 
 
+def _dash(contender: str) -> str:
+    """Rounded ones are told from others by finer dashes."""
+    if contender.endswith(BITS[4]):
+        return "dot"
+    if contender.endswith(BITS[8]):
+        return "dashdot"
+    return "solid" if contender == method_of(contender) else "dash"
+
+
 def _join_recovered(figure: go.Figure, marks: Sequence[Mark]) -> None:
     """A line from every point to the same one trained, and to the same one in another order of channels."""
     places = {(mark.method, mark.pattern, mark.sparsity): mark for mark in marks}
     for mark in marks:
         trained = mark.method != untrained(mark.method)
-        earlier = untrained(mark.method) if trained else method_of(mark.method)
+        earlier = untrained(mark.method) if trained else unordered(mark.method)
         before = places.get((earlier, mark.pattern, mark.sparsity))
         if before is None or before is mark:
             continue

@@ -59,7 +59,7 @@ def panel_values(source: str, **named: Any) -> dict[str, Any]:
     """The panel's values by name: those that are named, else the defaults; a text left empty is the model's own."""
     text = default_text(source)
     values = DEFAULTS | {"source": source} | named
-    for name in ("amounts", "methods"):
+    for name in ("amounts", "methods", "bits"):
         if isinstance(values[name], tuple):
             values[name] = list(values[name])
     values["calibration"] = values.get("calibration") or text

@@ -41,8 +41,9 @@ def estimate(values: Mapping[str, Any], sources: Sequence[str]) -> tuple[str, st
         for seed in (asked.seeds if depends_on_seed(recipe) else asked.seeds[:1])
     ]
     missing = [(setup, recipe) for setup, recipe in points if not has_measured(setup, recipe)]
-    count = len(points) + 1
-    dense = not has_measured(asked.setup, None)
+    models = [None, *(f"{bits} bits" for bits in {recipe.bits for recipe in asked.recipes} - {16})]
+    count = len(points) + len(models)
+    dense = sum(not has_measured(asked.setup, model) for model in models)
     done = count - len(missing) - dense
     said = f"{count} points with the dense model" + (f", {done} already measured" if done else "")
     if done == count:

@@ -20,6 +20,7 @@ from components.recipe.amounts import CHIPS
 from components.uploads import KINDS
 from components.workspace.defaults import DEFAULTS, default_source, default_text, source_labels
 from components.workspace.setup import TEXTS
+from wanda_core.method.bits import TYPES
 from wanda_core.method.methods import METHODS
 
 HUB_MODELS = (
@@ -329,5 +330,17 @@ def _advanced(form: Form) -> None:
                 ),
                 matching(r"[\w./-]{1,100}"),
             )
+        form.add(
+            "bits",
+            gr.CheckboxGroup(
+                [(f"{bits} bits", str(bits)) for bits in TYPES],
+                value=list(DEFAULTS["bits"]),
+                label="Rounded to",
+                info="Kept weights, after pruning, as GGUF's Q8_0 and Q4_0 do; the dense model, too.",
+                elem_id="bits",
+                elem_classes="chips",
+            ),
+            some_of([str(bits) for bits in TYPES]),
+        )
         order_control.build(form)
         allocation_controls.build(form)

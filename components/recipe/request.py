@@ -15,6 +15,7 @@ from components.workspace.model_facts import blocks_of
 from components.workspace.setup import TEXTS, Setup
 from wanda_core.errors import Refused
 from wanda_core.method.allocations import Named, beta_range, most_beta, parse_allocation
+from wanda_core.method.bits import TYPES
 from wanda_core.method.recipe import ORDERS, RECOVERIES, Recipe
 
 REVISION = re.compile(r"[\w./-]{1,100}")
@@ -28,8 +29,8 @@ class Asked:
 
     setup: Setup
     recipes: tuple[Recipe, ...]
-    """Each method at each amount, amounts in the panel's order; then the N:M patterns in an order of channels, and then
-    all of them with the recovery, where these are asked for."""
+    """Each method at each amount, amounts in the panel's order, each in all the bits; then the N:M patterns in an order
+    of channels, and then all of them with the recovery, where these are asked for."""
     seeds: tuple[int, ...]
     """Calibration windows are drawn once for each."""
 
@@ -54,17 +55,19 @@ def check_panel(values: Mapping[str, object], sources: Sequence[str]) -> Asked:
     if order != "none" and not patterns:
         raise Refused("{order} needs an N:M pattern: choose 2:4 or 4:8, or leave the channels as they are")
     orders = [("none", amounts)] + [(order, patterns)] * (order != "none")
-    points = len(methods) * sum(len(each) for _, each in orders) * len(seeds) * len(recoveries)
+    bits = _bits(values.get("bits"))
+    points = len(bits) * len(methods) * sum(len(each) for _, each in orders) * len(seeds) * len(recoveries)
     if points > LIMITS.points:
         raise Refused(f"these are {points} points, {LIMITS.points} are allowed here: choose fewer")
     if values.get("allocation") == "linear":
         check_beta(_beta(values), amounts, blocks_of(setup.source, setup.revision))
     recipes = tuple(
-        recipe_of(method, amount, {**values, "recovery": each, "order": ordered}, setup.seed)
+        recipe_of(method, amount, {**values, "recovery": each, "order": ordered, "bits": [width]}, setup.seed)
         for each in recoveries
         for ordered, asked in orders
         for amount in asked
         for method in methods
+        for width in bits
     )
     return Asked(setup, recipes, seeds)
 
@@ -153,6 +156,7 @@ def recipe_of(method: str, amount: Amount, values: Mapping[str, object], seed: i
         schedule=_one_of("{schedule}", values.get("schedule", "layer"), ("layer", "block", "dense")),
         recovery=_one_of("{recovery}", values.get("recovery", "none"), RECOVERIES),
         order=_one_of("{order}", values.get("order", "none"), ORDERS),
+        bits=_bits(values.get("bits"))[0],
         seed=seed,
     )
 
@@ -281,6 +285,15 @@ def _one_of(what: str, value: object, choices: Collection[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise Refused(f"{what} must be one of {', '.join(choices)}")
     return value
+
+
+def _bits(value: object) -> tuple[int, ...]:
+    """As the panel has them, `["16", "8"]`, the most first; 16 where none is chosen."""
+    if not value and isinstance(value, list | tuple | None):
+        return (16,)
+    if not isinstance(value, list | tuple) or not all(str(each) in map(str, TYPES) for each in value):
+        raise Refused(f"{{bits}} takes {', '.join(map(str, TYPES))}")
+    return tuple(sorted({int(each) for each in value}, reverse=True))
 
 
 def _seeds(value: object) -> tuple[int, ...]:

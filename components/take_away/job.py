@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +19,41 @@ from components.workspace.measured_rows import kept_row
 from components.workspace.prunings import pruning_of
 from components.workspace.setup import Setup
 from wanda_core.errors import Refused, check_stop
-from wanda_core.export.gguf_types import STORED_BITS, TYPES
 from wanda_core.export.kinds import KINDS
+from wanda_core.method.bits import STORED_BITS, TYPES
 from wanda_core.method.recipe import Recipe
 
-FORMATS = {
-    (name if len(kind.bits) == 1 else f"{name}-{bits}"): (name, bits)
+FORMATS: dict[str, tuple[str, int | None]] = {
+    choice: found
     for name, kind in KINDS.items()
-    for bits in kind.bits
+    for choice, found in (
+        {f"{name}-{bits}": (name, bits) for bits in TYPES} if kind.by_bits else {name: (name, None)}
+    ).items()
 }
-"""Kind and bits of each format on offer."""
+"""Kind of each format on offer, and the bits of its files; None: the point's own values in the model's dtype."""
 
 
 def label_of(choice: str) -> str:
     """What a format is, in a few words."""
     name, bits = FORMATS[choice]
     label = KINDS[name].label
-    return label if choice == name else f"{label}: {TYPES[bits]}, {STORED_BITS[bits]:g} bits a pruned weight"
+    return label if bits is None else f"{label}: {TYPES[bits]}, {STORED_BITS[bits]:g} bits a pruned weight"
+
+
+def recipe_for(recipe: Recipe, choice: str) -> Recipe:
+    """What is exported of a point in that format.
+
+    Raises:
+        Refused: the point is rounded to other bits than the format's.
+    """
+    bits = FORMATS[choice][1]
+    if bits is None or bits == recipe.bits:
+        return recipe
+    if recipe.bits != 16:
+        raise Refused(
+            f"the point in focus is rounded to {recipe.bits} bits: choose {TYPES[recipe.bits]}, or a point of 16 bits"
+        )
+    return replace(recipe, bits=bits)
 
 
 @dataclass
@@ -57,8 +75,6 @@ class Export(Job):
     recipe: Recipe
     kind: str
     """A key of `KINDS`."""
-    bits: int
-    """Of a weight, one of the kind's."""
     cache: str
     """Folder that the page serves files from."""
 
@@ -83,14 +99,14 @@ class Export(Job):
         if self.kind == "gguf":
             from wanda_core.export.gguf_file import check_writable
 
-            check_writable(subject.model, self.bits)
+            check_writable(subject.model, self.recipe)
         pruning = pruning_of(subject, self.recipe, put, stop, before=0.05, share=0.6)
         model = Path(self.setup.source).name.removesuffix(".gguf")
         name = f"{model}-{describe(self.recipe).replace(' ', '-').replace(':', 'of').removesuffix('%')}"
         if self.kind == "masks":
             name += "-masks"
         if self.kind == "gguf":
-            name += f"-{TYPES[self.bits]}"
+            name += f"-{TYPES[self.recipe.bits]}"
         folder = Path(self.cache) / "exports" / secrets.token_hex(16)
         make_room(folder.parent, 2 * size)
         folder.mkdir(parents=True)
@@ -127,7 +143,6 @@ class Export(Job):
             drawn,
             out,
             kind=self.kind,
-            bits=self.bits,
             rows=[row for which in (None, self.recipe) if (row := kept_row(subject, which))],
             protocol=subject.protocol,
             stop=stop,

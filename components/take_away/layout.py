@@ -18,7 +18,7 @@ from components.page.link_settings import one_of
 from components.page.view import Page, View
 from components.recipe.request import named_focus
 from components.take_away import push
-from components.take_away.job import FORMATS, Export, Exported, label_of
+from components.take_away.job import FORMATS, Export, Exported, label_of, recipe_for
 from components.workspace.focus import Focus
 from wanda_core.errors import Refused
 from wanda_core.export.kinds import kind_named
@@ -61,7 +61,8 @@ class TakeAway(View):
                 raise Refused("choose a point first: click one in Cost")
             if not isinstance(choice, str) or choice not in FORMATS:
                 raise Refused("choose the format from the list")
-            return Export(focus.setup, focus.recipe, *FORMATS[choice], self.download.GRADIO_CACHE)
+            recipe = recipe_for(focus.recipe, choice)
+            return Export(focus.setup, recipe, FORMATS[choice][0], self.download.GRADIO_CACHE)
 
         page.on_run(
             self.button,
@@ -91,7 +92,7 @@ class TakeAway(View):
                 method: of the pruning.
                 amount: per cent, such as 50, or a pattern, such as 2:4.
                 kind: folder, packed, gguf or masks.
-                bits: of a weight in a GGUF file: 16 (F16), 8 (Q8_0) or 4 (Q4_0).
+                bits: that kept weights are rounded to: 16 (F16 in a GGUF file), 8 (Q8_0) or 4 (Q4_0).
                 calibration: stories, pydoc, wikitext2, c4 or own; empty: the model's own.
                 own_text: the text for own.
                 samples: calibration windows.
@@ -112,9 +113,10 @@ class TakeAway(View):
                     length=length,
                     recovery=recovery,
                     order=order,
+                    bits=[bits],
                 )
                 if isinstance(kind, str):
-                    kind_named(kind, bits)
+                    kind_named(kind)
                 focus = named_focus(f"{method}-{amount}", values, page.sources)
                 return job({"focus": focus, "kind": kind if kind in FORMATS else f"{kind}-{bits}"})
 

@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "beta": 0.01,
     "recovery": "none",
     "order": "none",
+    "bits": ("16",),
     "dtype": "auto",
     "revision": "",
 }

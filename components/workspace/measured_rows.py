@@ -31,7 +31,7 @@ def kept_row(subject: Subject, recipe: Recipe | str | None) -> Row | None:
     return _rows.get(_key(subject, recipe))
 
 
-def has_measured(setup: Setup, recipe: Recipe | None) -> bool:
+def has_measured(setup: Setup, recipe: Recipe | str | None) -> bool:
     """Whether that point was measured not long ago."""
     return bool(_measured.get(_asked(setup, recipe)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from components.workspace.model_facts import blocks_of
@@ -102,14 +103,15 @@ def _prune(setup: Setup, recipe: Recipe, weights: int) -> float:
     return seconds
 
 
-def run_seconds(setup: Setup, recipes: Sequence[Recipe], weights: int, dense: bool) -> float:
+def run_seconds(setup: Setup, recipes: Sequence[Recipe], weights: int, dense: int) -> float:
     """Expected seconds of the points that are not measured yet.
 
     Args:
-        dense: the dense model is to be measured, too.
+        dense: of the dense model, as it is and rounded.
     """
     each = evaluate_seconds(setup, weights)
-    return dense * each + sum(prune_seconds(setup, recipe, weights) + each for recipe in recipes)
+    prunings = dict.fromkeys(replace(recipe, bits=16) for recipe in recipes)
+    return (dense + len(recipes)) * each + sum(prune_seconds(setup, recipe, weights) for recipe in prunings)
 
 
 def learn_from(setup: Setup, recipe: Recipe | None, weights: int, row: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from components.cache import Shelf
@@ -19,7 +20,7 @@ _prunings: Shelf[Pruning] = Shelf("prunings")
 
 def keep_pruning(subject: Subject, pruning: Pruning) -> None:
     """Remember a finished pruning, for the other views and for whoever asks next."""
-    _prunings.put(subject.key(pruning.recipe), pruning, pruning.nbytes)
+    _prunings.put(_unrounded(subject.key(pruning.recipe)), pruning, pruning.nbytes)
 
 
 def pruning_of(
@@ -60,5 +61,13 @@ def prunings_of(
 
 
 def kept_pruning(key: tuple[object, ...]) -> Pruning | None:
-    """The pruning of that key (see `Subject.key`), where it was made before and is still kept."""
-    return _prunings.get(key)
+    """The pruning of that key (see `Subject.key`), where it was made before and is still kept: the same for all numbers
+    of bits."""
+    found = _prunings.get(_unrounded(key))
+    recipe = key[-1]
+    return found and found.in_bits(recipe.bits) if isinstance(recipe, Recipe) else found
+
+
+def _unrounded(key: tuple[object, ...]) -> tuple[object, ...]:
+    *before, recipe = key
+    return (*before, replace(recipe, bits=16) if isinstance(recipe, Recipe) else recipe)

@@ -10,6 +10,7 @@ from typing import Any
 from components.display.names import is_reference
 from components.request_checks import broken
 from wanda_core.errors import Refused
+from wanda_core.method.bits import TYPES
 from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import ORDERS, RECOVERIES
 
@@ -38,6 +39,7 @@ class Point:
     top1_changed: float | None = None
     recovery: str = "none"
     order: str = "none"
+    bits: int = 16
 
     def as_row(self) -> dict[str, Any]:
         return asdict(self)
@@ -61,7 +63,9 @@ class Run:
 
     @property
     def dense(self) -> float | None:
-        return next((point.perplexity for point in self.points if point.method == "dense"), None)
+        return next(
+            (point.perplexity for point in self.points if (point.method, point.bits) == ("dense", 16)), None
+        )
 
     @property
     def name(self) -> str:
@@ -118,7 +122,11 @@ def _run(run: Any) -> Run:
 
 def _point(point: Any) -> Point:
     if isinstance(point, dict):
-        point = {"recovery": "none", "order": "none"} | point  # runs that were kept before there were any
+        point = {
+            "recovery": "none",
+            "order": "none",
+            "bits": 16,
+        } | point  # runs that were kept before there were any
     if not isinstance(point, dict) or set(point) != {field.name for field in fields(Point)}:
         raise Refused(WRONG)
     method, pattern = point["method"], point["pattern"]
@@ -129,6 +137,8 @@ def _point(point: Any) -> Point:
     if not isinstance(point["recovery"], str) or point["recovery"] not in RECOVERIES:
         raise Refused(WRONG)
     if not isinstance(point["order"], str) or point["order"] not in ORDERS:
+        raise Refused(WRONG)
+    if type(point["bits"]) is not int or point["bits"] not in TYPES:
         raise Refused(WRONG)
     if pattern is not None and not (isinstance(pattern, str) and PLAIN.fullmatch(pattern)):
         raise Refused(WRONG)
@@ -149,7 +159,9 @@ def summary_of(run_id: str, protocol: dict[str, Any], rows: list[dict[str, Any]]
     points = []
     for row in rows:
         kept: dict[str, Any] = {field.name: row.get(field.name) for field in fields(Point)}
-        kept |= {key: row.get(key) or "none" for key in ("recovery", "order")}
+        kept |= {key: row.get(key) or "none" for key in ("recovery", "order")} | {
+            "bits": row.get("bits") or 16
+        }
         finite = all(kept[key] is None or 0 <= kept[key] < 1e300 for key in NUMBERS)
         if row.get("error") is None and kept["perplexity"] is not None and finite:
             points.append(Point(**kept))

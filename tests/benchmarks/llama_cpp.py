@@ -24,7 +24,7 @@ from tests.support.gguf_families import CASES, family_folder
 from wanda_core import LanguageModel, Recipe, load
 from wanda_core.experiments.experiment import Experiment, ExperimentSettings
 from wanda_core.export.gguf_file import save_gguf
-from wanda_core.export.gguf_types import TYPES
+from wanda_core.method.bits import TYPES
 from wanda_core.pruning.prune_model import prune
 from wanda_core.pruning.result import Pruning
 
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace, llama_cpp: Any) -> None:
     with tempfile.TemporaryDirectory() as place:
         for bits in TYPES:
             file = Path(place) / f"{bits}.gguf"
-            save_gguf(model, pruning, experiment.drawn, file, bits=bits)
+            save_gguf(model, pruning.in_bits(bits), experiment.drawn, file)
             theirs = llama_cpp.Llama(
                 str(file), n_ctx=windows.shape[1], n_batch=512, logits_all=True, verbose=False
             )

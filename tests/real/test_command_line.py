@@ -55,6 +55,7 @@ def perplexities(run, wikitext: Path, tmp_path: Path) -> Callable[..., dict[str,
     return compare
 
 
+@pytest.mark.long
 def test_dense_and_wanda(perplexities: Callable[..., dict[str, float]]) -> None:
     found = perplexities("wanda", seed=0)
     assert found["dense"] == pytest.approx(36.6, abs=0.1)

@@ -54,7 +54,7 @@ def test_smollm2_is_written_as_gguf(
     pruning = prune(
         smollm2_model.prunable, torch.arange(100, 132)[None], Recipe(method="magnitude", pattern="2:4")
     )
-    save_gguf(smollm2_model, pruning, {}, tmp_path / "out.gguf", bits=bits)
+    save_gguf(smollm2_model, pruning.in_bits(bits), {}, tmp_path / "out.gguf")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # not among the user's own copies
     again = load(str(tmp_path / "out.gguf"))
     for layer in again.prunable.layers:

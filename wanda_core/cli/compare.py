@@ -22,6 +22,7 @@ from wanda_core.cli.arguments import (
 from wanda_core.cli.progress_bar import Bar
 from wanda_core.errors import Refused
 from wanda_core.experiments.experiment import Experiment, ExperimentSettings
+from wanda_core.method.bits import TYPES
 from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import Recipe
 
@@ -50,6 +51,14 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument(
         "--patterns", type=names, default=[], metavar="N:M,...", help="N weights kept of every M inputs"
+    )
+    command.add_argument(
+        "--bits",
+        type=names,
+        default=["16"],
+        metavar="16,8,4",
+        help="that kept weights are rounded to after pruning, as GGUF's Q8_0 and Q4_0 do: every point in each, and the "
+        "dense model, too (default 16, as they are)",
     )
     add_settings(command, Recipe, ("group", "allocation", "schedule", "recovery", "order"))
     add_settings(
@@ -80,7 +89,7 @@ def add_to(commands: Any) -> None:
 
 def recipes_of(options: argparse.Namespace) -> list[Recipe]:
     """Every method at every sparsity, then at every pattern, and these in another order of the channels; then all of
-    them recovered, where these are asked for."""
+    them recovered, where these are asked for; and each in all the bits."""
     sparsities = options.sparsities or ([] if options.patterns else ["0.5"])
     common = {"schedule": options.schedule, "seed": options.seed}
     # N:M patterns have groups and an allocation of their own.
@@ -98,9 +107,10 @@ def recipes_of(options: argparse.Namespace) -> list[Recipe]:
         if not options.patterns:
             raise Refused("{order} needs an N:M pattern: add {pattern} 2:4, or leave it out")
         recipes += [replace(r, order=options.order) for r in recipes if r.parsed_pattern.structured]
-    if options.recovery == "none":
-        return recipes
-    return recipes + [replace(recipe, recovery=options.recovery) for recipe in recipes]
+    if options.recovery != "none":
+        recipes += [replace(recipe, recovery=options.recovery) for recipe in recipes]
+    bits = [_whole(each) for each in options.bits]
+    return [replace(recipe, bits=each) for recipe in recipes for each in dict.fromkeys(bits)]
 
 
 def run(options: argparse.Namespace) -> None:
@@ -179,12 +189,19 @@ def _number(text: str) -> float:
         raise Refused(f"--sparsities takes numbers between 0 and 1, not `{text[:40]}`") from None
 
 
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise Refused(f"--bits takes {', '.join(map(str, TYPES))}, not `{text[:40]}`")
+    return int(text)
+
+
 def _print_rows(rows: list[dict[str, Any]], protocol: dict[str, Any]) -> None:
     from wanda_core.experiments.rows import table
 
     shown = table(rows)
     shown["times dense"] = shown["perplexity"] / rows[0]["perplexity"] if rows[0]["perplexity"] else None
     columns = ["method", *(key for key in ("recovery", "order") if (shown[key] != "none").any())]
+    columns += ["bits"] * bool((shown["bits"] != 16).any())
     columns += [
         "pattern",
         "sparsity_reached",
@@ -193,6 +210,9 @@ def _print_rows(rows: list[dict[str, Any]], protocol: dict[str, Any]) -> None:
         "perplexity_high",
         "times dense",
     ]
+    for key in ("file", "packed", "deflated"):
+        shown[f"{key} MB"] = shown[f"bytes_{key}"] / 1e6
+        columns.append(f"{key} MB")
     columns += ["prune_seconds", "evaluate_seconds"]
     print(shown[columns].to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
     print(

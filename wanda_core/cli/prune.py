@@ -10,7 +10,6 @@ from wanda_core.cli.arguments import FLAGS, add_settings, add_source, new_comman
 from wanda_core.cli.progress_bar import Bar
 from wanda_core.errors import Refused
 from wanda_core.experiments.experiment import Experiment, ExperimentSettings
-from wanda_core.export.gguf_types import TYPES
 from wanda_core.method.recipe import Recipe
 
 EXAMPLES = """\
@@ -29,7 +28,7 @@ def add_to(commands: Any) -> None:
     add_settings(
         command,
         Recipe,
-        ("method", "sparsity", "pattern", "group", "allocation", "schedule", "recovery", "order"),
+        ("method", "sparsity", "pattern", "group", "allocation", "schedule", "recovery", "order", "bits"),
     )
     add_settings(
         command,
@@ -42,14 +41,8 @@ def add_to(commands: Any) -> None:
         type=Path,
         required=True,
         metavar="DIR|FILE.gguf",
-        help="new folder for the pruned model, or a GGUF file for llama.cpp with its card beside it",
-    )
-    command.add_argument(
-        "--bits",
-        type=int,
-        choices=list(TYPES),
-        help=f"of a weight in a GGUF file: {', '.join(f'{bits} is {kind}' for bits, kind in TYPES.items())} (default "
-        "16). Q4_1, Q5_1 and the K-quants are not offered: zeros do not survive them",
+        help="new folder for the pruned model, or a GGUF file for llama.cpp with its card beside it: F16, Q8_0 or Q4_0 "
+        "by --bits. Q4_1, Q5_1 and the K-quants are not offered: zeros do not survive them",
     )
     command.add_argument(
         "--packed",
@@ -74,14 +67,16 @@ def run(options: argparse.Namespace) -> None:
     recipe = settings_of(Recipe, options)
     if options.push_to_hub is not None:
         check_name(options.push_to_hub)
-    gguf, bits = options.out.suffix == ".gguf", options.bits or 16
+    gguf = options.out.suffix == ".gguf"
     _refuse_contradictions(options, gguf)
     check_destination(options.out, 0, folder=not gguf)
     experiment = Experiment.prepare(settings_of(ExperimentSettings, options))
     model, tokens = experiment.model, experiment.tokens
     if gguf:
-        check_writable(model, bits, recipe.order)
-    check_destination(options.out, gguf_bytes(model, bits) if gguf else model_bytes(model), folder=not gguf)
+        check_writable(model, recipe)
+    check_destination(
+        options.out, gguf_bytes(model, recipe.bits) if gguf else model_bytes(model), folder=not gguf
+    )
     with Bar() as bar:
         pruning = prune(
             model.prunable,
@@ -91,7 +86,7 @@ def run(options: argparse.Namespace) -> None:
             stop=options.stop,
         )
     if gguf:
-        save_gguf(model, pruning, experiment.drawn, options.out, bits=bits, stop=options.stop)
+        save_gguf(model, pruning, experiment.drawn, options.out, stop=options.stop)
     else:
         kind = "packed" if options.packed else "folder"
         save_pruned(model, pruning, tokens, experiment.drawn, options.out, kind=kind, stop=options.stop)
@@ -100,15 +95,13 @@ def run(options: argparse.Namespace) -> None:
         print(f"\n{pruning.scan.told}")
     print(f"\n{options.out}: sparsity {pruning.sparsity:.2%} in {pruning.seconds['total']:.1f} s")
     if gguf:
-        print(" ".join(written_notes(model, bits)))
+        print(" ".join(written_notes(model, recipe.bits)))
     if options.push_to_hub is not None:
         print(push(options.out, options.push_to_hub))
 
 
 def _refuse_contradictions(options: argparse.Namespace, gguf: bool) -> None:
     """Refuse options of one kind of export beside another kind."""
-    if options.bits is not None and not gguf:
-        raise Refused("--bits is the type of a GGUF file: give --out FILE.gguf")
     if gguf and options.packed:
         raise Refused("--packed writes a folder: give --out DIR")
     if gguf and options.push_to_hub is not None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wanda_core.evaluation.dense_answers import DenseAnswers
 from wanda_core.experiments.measurement import Measurement, OnProgress
-from wanda_core.experiments.points import DENSE, Calibration, Point, name_of
+from wanda_core.experiments.points import Calibration, Point, name_of, with_dense
 from wanda_core.experiments.rows import Row
 from wanda_core.method.recipe import Recipe
 from wanda_core.models.language_model import LanguageModel
@@ -29,7 +29,7 @@ def compare(
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
 ) -> list[Row]:
-    """Measure the dense model and every recipe on the same windows.
+    """Measure the dense model, also in the bits of the recipes, and every recipe on the same windows.
 
     Args:
         tokens: calibration windows, int64 (samples, length).
@@ -56,7 +56,7 @@ def compare(
         on_progress=on_progress,
         stop=stop,
     )
-    points = [DENSE, *(Point(recipe, calibration) for recipe in recipes)]
+    points = with_dense(Point(recipe, calibration) for recipe in recipes)
     rows = []
     for measured in measurement.measure(points, known):
         rows.append(measured.row)

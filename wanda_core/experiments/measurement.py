@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -12,12 +13,23 @@ from torch import Tensor
 from wanda_core.errors import Refused, check_stop
 from wanda_core.evaluation.dense_answers import DenseAnswers
 from wanda_core.evaluation.perplexity import Perplexity, perplexity
-from wanda_core.experiments.points import Calibration, Point, blank, describe, name_of, name_of_point
+from wanda_core.experiments.point_bytes import point_bytes
+from wanda_core.experiments.points import (
+    DENSE,
+    Calibration,
+    Point,
+    blank,
+    describe,
+    name_of,
+    name_of_point,
+)
 from wanda_core.experiments.protocol import digest
 from wanda_core.experiments.rows import Row
 from wanda_core.machine import is_out_of_memory
+from wanda_core.method.bits import NAMES
 from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import Recipe
+from wanda_core.method.rounding import rounded
 from wanda_core.models.channel_order import ChannelOrder
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statistics
@@ -67,6 +79,7 @@ class Measurement:
         self._tokens: tuple[Calibration, Tensor | Refused] | None = None
         self._gathered: tuple[Calibration | None, DenseStatistics | None] = (None, None)
         self._gram: set[Calibration] = set()
+        self._last: tuple[Calibration, Pruning] | None = None
         self._orders: dict[tuple[Calibration, str], tuple[ChannelOrder, float]] = {}
         """Of the channels, with the seconds that finding it took: the same for every method."""
 
@@ -99,16 +112,21 @@ class Measurement:
     def _measured(self, point: Point) -> Measured:
         row, pruning = blank(point) | {"evaluation_sha256": self._evaluation}, None
         try:
-            if point.recipe is None or point.calibration is None:
+            if point.bits != DENSE.bits:
+                self._fill_answers()
+                with self._dense_in(point.bits):
+                    self._evaluate(row, f"dense{NAMES[point.bits]}", dense=self.answers)
+            elif point.recipe is None or point.calibration is None:
                 self._evaluate(row, "dense", record=self.answers)
             else:
                 label = describe(point.recipe)
-                pruning = self._kept(point) or self._prune(point.recipe, point.calibration)
+                pruning = self._kept(point) or self._pruned(point.recipe, point.calibration)
                 row["prune_seconds"] = pruning.seconds["total"]
                 row["sparsity_reached"] = pruning.sparsity
                 self._fill_answers()
                 with pruning.applied(self.model.prunable, self._stop):
                     self._evaluate(row, label, dense=self.answers)
+            row |= point_bytes(self.model, pruning, row["bits"], self._stop).as_row()
         except Refused as error:
             row["error"] = str(error)
         except (MemoryError, RuntimeError) as error:
@@ -120,6 +138,12 @@ class Measurement:
     def _fill_answers(self) -> None:
         if self.answers.windows is None:
             self._perplexity("dense", record=self.answers)
+
+    def _dense_in(self, bits: int) -> AbstractContextManager[None]:
+        """Let the model compute with the layers of the dense model rounded."""
+        prunable = self.model.prunable
+        weights = ((layer, rounded(layer.name, layer.weight, bits)) for layer in prunable.layers)
+        return prunable.computing_with(weights, self._stop)
 
     def _evaluate(self, row: Row, label: str, **answers: DenseAnswers) -> None:
         start = perf_counter()
@@ -139,6 +163,14 @@ class Measurement:
                 on_progress=self._progress(f"evaluating {label}"),
                 stop=self._stop,
             )
+
+    def _pruned(self, recipe: Recipe, calibration: Calibration) -> Pruning:
+        """The pruning before this one, where nothing but the bits differs."""
+        known = self._last
+        if known is None or known[0] != calibration or known[1].in_bits(recipe.bits).recipe != recipe:
+            self._last = known = None  # it gives room first
+            self._last = known = (calibration, self._prune(recipe, calibration))
+        return known[1].in_bits(recipe.bits)
 
     def _prune(self, recipe: Recipe, calibration: Calibration) -> Pruning:
         tokens = self._tokens_of(calibration)

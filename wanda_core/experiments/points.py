@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wanda_core.experiments.rows import COLUMNS, NAMING, Row
+from wanda_core.method.bits import NAMES
 from wanda_core.method.recipe import ORDERS, RECOVERIES, Recipe
 
 
@@ -26,20 +28,29 @@ class Point:
 
     recipe: Recipe | None
     calibration: Calibration | None
+    bits: int = 16
+    """That the dense model's layers are rounded to; a recipe has its own."""
 
 
 DENSE = Point(None, None)
 
 
+def with_dense(points: Iterable[Point]) -> list[Point]:
+    """The dense model, the same at every number of bits that the points have, then the points."""
+    points = list(points)
+    bits = {point.recipe.bits for point in points if point.recipe} - {DENSE.bits}
+    return [DENSE, *(replace(DENSE, bits=each) for each in sorted(bits, reverse=True)), *points]
+
+
 def describe(recipe: Recipe) -> str:
-    """`wanda 50%`, `wanda 2:4 ordered`, or `wanda 50% recovered`."""
+    """`wanda 50%`, `wanda 2:4 ordered`, `wanda 50% recovered`, or `wanda 50% 8-bit`."""
     amount = recipe.pattern if recipe.parsed_pattern.structured else f"{recipe.sparsity:.0%}"
-    return f"{recipe.method} {amount}{ORDERS[recipe.order]}{RECOVERIES[recipe.recovery]}"
+    return f"{recipe.method} {amount}{ORDERS[recipe.order]}{RECOVERIES[recipe.recovery]}{NAMES[recipe.bits]}"
 
 
 def blank(point: Point) -> Row:
     """A row with what is known before anything is measured."""
-    row: Row = dict.fromkeys(COLUMNS) | {"recovery": "none", "order": "none", "bits": 16}
+    row: Row = dict.fromkeys(COLUMNS) | {"recovery": "none", "order": "none", "bits": point.bits}
     if point.recipe is None:
         return row | {"method": "dense", "sparsity": 0.0, "sparsity_reached": 0.0}
     named = {key: value for key, value in point.recipe.as_dict().items() if key in row}

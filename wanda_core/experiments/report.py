@@ -14,6 +14,7 @@ from wanda_core.experiments.report_style import STYLE
 from wanda_core.experiments.rows import Row
 from wanda_core.experiments.svg_charts import Mark, curve, heat_map, heat_scale, number
 from wanda_core.machine import gigabytes
+from wanda_core.method.bits import NAMES
 from wanda_core.method.recipe import ORDERS, RECOVERIES
 from wanda_core.models.named_sources import title_of
 
@@ -104,7 +105,7 @@ def report_html(
         budget: 0.1: how far each method goes before perplexity is 10% above dense.
     """
     measured = [row for row in rows if row["perplexity"] is not None]
-    dense = next((row for row in measured if row["method"] == "dense"), None)
+    dense = next((row for row in measured if row["method"] == "dense" and row["bits"] in (None, 16)), None)
     source = title_of(str(protocol.get("source", "a model")))
     parts = [
         f"<header><h1>{escape(source)}, pruned</h1>{_measured_on(protocol)}</header>",
@@ -130,8 +131,18 @@ def report_html(
 
 def point_name(row: Row) -> str:
     """`wanda 50%`, `wanda 2:4 ordered`, `wanda 50% recovered`, or `dense`."""
-    after = ORDERS.get(row.get("order") or "none", "") + RECOVERIES.get(row.get("recovery") or "none", "")
-    return f"{row['method']} {_amount(row)}{after}".strip()
+    return f"{row['method']} {_amount(row)}{_after(row)}".strip() if row["pattern"] else _contender(row)
+
+
+def _contender(row: Row) -> str:
+    """What has a curve of its own: `wanda`, `wanda recovered`."""
+    return f"{row['method']}{_after(row)}"
+
+
+def _after(row: Row) -> str:
+    """What else was done, behind the name of a point."""
+    ordered, recovered = (row.get(key) or "none" for key in ("order", "recovery"))
+    return ORDERS.get(ordered, "") + RECOVERIES.get(recovered, "") + NAMES.get(row.get("bits") or 16, "")
 
 
 def _amount(row: Row) -> str:
@@ -160,7 +171,7 @@ def _verdict(rows: Sequence[Row], dense: Row | None, budget: float) -> str:
     unpaired: dict[str, list[str]] = {}
     for row in rows:
         if row["pattern"]:
-            amounts.setdefault(_amount(row), {}).setdefault(row["method"], row)
+            amounts.setdefault(_amount(row), {}).setdefault(_contender(row), row)
     said = []
     for amount, methods in amounts.items():
         if len(methods) > 1:
@@ -178,10 +189,10 @@ def _verdict(rows: Sequence[Row], dense: Row | None, budget: float) -> str:
 def _best_of(amount: str, methods: list[Row]) -> str:
     """The method of lowest perplexity against each other one, as far as their windows bear it out."""
     best, *others = methods
-    one = escape(best["method"])
+    one = escape(_contender(best))
     better, alike = [], []
     for other in others:
-        name = f"{escape(other['method'])} ({number(other['perplexity'])})"
+        name = f"{escape(_contender(other))} ({number(other['perplexity'])})"
         paired = compare_rows(best, other)
         if paired.certain and paired.low is not None and paired.high is not None:
             better.append(f"{_range(1 - 1 / paired.low, 1 - 1 / paired.high)} lower than that of {name}")
@@ -211,7 +222,7 @@ def _reaches(rows: Iterable[Row], dense: float, budget: float) -> list[str]:
     curves: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         if row["pattern"] == "unstructured":
-            curves.setdefault(row["method"], []).append((row["sparsity"], row["perplexity"]))
+            curves.setdefault(_contender(row), []).append((row["sparsity"], row["perplexity"]))
     said = []
     for method, points in curves.items():
         found = reach(points, dense, budget)
@@ -236,7 +247,7 @@ def _curve(rows: Sequence[Row], dense: Row | None, budget: float) -> str:
                 row["pattern"] == "unstructured",
                 label,
             )
-            series.setdefault(row["method"], []).append(mark)
+            series.setdefault(_contender(row), []).append(mark)
     if dense is None or not series:
         return ""
     return (

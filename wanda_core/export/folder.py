@@ -34,7 +34,6 @@ def save_pruned(
     out: Path,
     *,
     kind: str = "folder",
-    bits: int = 16,
     rows: Sequence[dict[str, Any]] = (),
     protocol: dict[str, Any] | None = None,
     stop: threading.Event | None = None,
@@ -51,7 +50,6 @@ def save_pruned(
         tokens: the calibration windows that made the pruning.
         calibration: how they were drawn; goes into `recipe.json`.
         kind: a name in `KINDS`: what is written of the weights.
-        bits: of a weight, where the kind can be written in several.
         rows: perplexities for the model card, of `rows.COLUMNS`, and `protocol`, how they were measured.
 
     Raises:
@@ -59,7 +57,7 @@ def save_pruned(
             is left behind.
         Stopped: `stop` was set; nothing is left behind.
     """
-    form = kind_named(kind, bits)
+    form = kind_named(kind)
     if pruning.order is not None and not form.write:
         raise Refused(
             "masks alone would not fit the source's weights, whose channels are in another order: export them with "
@@ -68,7 +66,7 @@ def save_pruned(
     check_destination(out, model_bytes(model) if form.write else 0)
     with appearing_whole(out) as folder:
         if form.write:
-            target(form.write)(model, pruning, folder, bits, stop)
+            target(form.write)(model, pruning, folder, stop)
             if form.read:
                 _true_config(model.network, folder)
                 model.tokenizer.save_pretrained(folder)
@@ -80,7 +78,7 @@ def save_pruned(
         save_file({"tokens": np.ascontiguousarray(tokens.cpu().numpy())}, folder / "calibration.safetensors")
         description = json.dumps(description_of(model, pruning, calibration), indent=1)
         (folder / "recipe.json").write_text(description, encoding="utf-8")
-        notes = target(form.notes)(model, bits) if form.notes else ()
+        notes = target(form.notes)(model, pruning.recipe.bits) if form.notes else ()
         model_card(model, pruning, calibration, rows, protocol, form, notes).save(folder / "README.md")
         read_back(model, pruning, folder, form, stop)
 

@@ -31,9 +31,7 @@ TOLERANCE = 1e-3
 """Of the largest logit: the weights are the same to the bit, and so are the logits but for the order of sums."""
 
 
-def read_back(
-    model: LanguageModel, pruning: Pruning, file: Path, bits: int, stop: threading.Event | None
-) -> None:
+def read_back(model: LanguageModel, pruning: Pruning, file: Path, stop: threading.Event | None) -> None:
     """Load the file and compare: all weights to the bit with those meant, pruned ones with zero, and the logits.
 
     Raises:
@@ -43,7 +41,7 @@ def read_back(
         network = _loaded(model, file).to(model.device)
         check_stop(stop)
         weights = (
-            (layer, rounded(layer, pruning.weight(layer), bits))
+            (layer, rounded(layer, pruning.unrounded(layer), pruning.recipe.bits))
             for layer in model.prunable.layers
             if layer.name in pruning.masks
         )

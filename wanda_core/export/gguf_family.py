@@ -171,7 +171,7 @@ def add_settings(model: LanguageModel, writer: GGUFWriter) -> None:
         writer.add_chat_template(tokenizer.chat_template)
 
 
-def entries_of_network(model: LanguageModel, pruning: Pruning, bits: int) -> Iterator[Entry]:
+def entries_of_network(model: LanguageModel, pruning: Pruning) -> Iterator[Entry]:
     """All weights of the model: pruned layers in their type, embeddings, head and layers that were not pruned in F16,
     norms and biases in F32; tied ones once."""
     places = Places(model, model.network.config.model_type)
@@ -186,7 +186,7 @@ def entries_of_network(model: LanguageModel, pruning: Pruning, bits: int) -> Ite
             raise Refused(f"{name} has no name in GGUF")
         kind = GGMLQuantizationType.F16 if weight.dim() > 1 else GGMLQuantizationType.F32
         if name in layers:
-            kind = kind_of(layers[name], bits)
+            kind = kind_of(layers[name], pruning.recipe.bits)
 
         values = others.get(name, weight)
 

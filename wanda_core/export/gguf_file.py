@@ -1,7 +1,7 @@
 """A pruned model as a GGUF file, for llama.cpp.
 
 Of a GGUF source all is kept as it is, settings, tokenizer and tensors that pruning does not touch, byte for byte; the
-pruned tensors are written anew in the type that was asked for. Of other sources see `gguf_family`; which types there
+pruned tensors are written anew in the type of the recipe's bits. Of other sources see `gguf_family`; which types there
 are, and why, `gguf_types`.
 """
 
@@ -22,9 +22,11 @@ from wanda_core.export.destination import appearing_whole, check_destination
 from wanda_core.export.gguf_check import read_back
 from wanda_core.export.gguf_family import add_settings, entries_of_network, refuse_folder
 from wanda_core.export.gguf_tensors import Entry, architecture_of, entries_of_file, refuse_experts, stay_f16
-from wanda_core.export.gguf_types import CONVERTER, FILE_TYPES, STORED_BITS, TYPES
+from wanda_core.export.gguf_types import CONVERTER, FILE_TYPES
 from wanda_core.export.kinds import KINDS
 from wanda_core.export.model_card import model_card
+from wanda_core.method.bits import STORED_BITS, TYPES
+from wanda_core.method.recipe import Recipe
 from wanda_core.models.gguf_file import gguf_fingerprint
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.named_sources import gguf_file_of
@@ -37,15 +39,13 @@ OURS = "wanda_lab.pruning"
 """The key under which a file that stands alone says how it was made, as JSON."""
 
 
-def check_writable(model: LanguageModel, bits: int, order: str = "none") -> None:
+def check_writable(model: LanguageModel, recipe: Recipe) -> None:
     """Refuse what cannot be written as GGUF, before hours of work depend on it."""
-    if bits not in TYPES:
-        raise Refused(f"bits must be one of {', '.join(map(str, TYPES))}")
     refuse_experts(model)
     file = gguf_file_of(model.source)
     if file is None:
         refuse_folder(model)
-    elif order != "none":
+    elif recipe.order != "none":
         raise Refused(
             f"{{order}} would tear the embeddings of {file.name} apart, which are stored in blocks of neighbouring "
             f"channels: export a folder, and convert it with `{CONVERTER}` of llama.cpp"
@@ -60,7 +60,6 @@ def save_gguf(
     calibration: dict[str, Any],
     out: Path,
     *,
-    bits: int = 16,
     rows: Sequence[dict[str, Any]] = (),
     protocol: dict[str, Any] | None = None,
     stop: threading.Event | None = None,
@@ -72,7 +71,6 @@ def save_gguf(
 
     Args:
         calibration: how the windows were drawn; goes into the file's settings with the recipe.
-        bits: a key of `TYPES`.
         rows, protocol: as `save_pruned` takes them.
 
     Raises:
@@ -80,31 +78,28 @@ def save_gguf(
             meant; nothing is left behind.
         Stopped: `stop` was set; nothing is left behind.
     """
-    check_writable(model, bits, pruning.recipe.order)
+    check_writable(model, pruning.recipe)
     card = out.with_suffix(".md")
     for file in (out, card):
-        check_destination(file, gguf_bytes(model, bits), folder=False)
+        check_destination(file, gguf_bytes(model, pruning.recipe.bits), folder=False)
     with appearing_whole(out, files=(card, out)) as folder:
         about = json.dumps(description_of(model, pruning, calibration))
-        write_file(model, pruning, folder / out.name, bits, about, stop)
-        notes = written_notes(model, bits)
+        write_file(model, pruning, folder / out.name, about, stop)
+        notes = written_notes(model, pruning.recipe.bits)
         made = model_card(model, pruning, calibration, rows, protocol, KINDS["gguf"], notes, alone=out.name)
         made.save(folder / card.name)
 
 
-def write(
-    model: LanguageModel, pruning: Pruning, folder: Path, bits: int, stop: threading.Event | None
-) -> None:
+def write(model: LanguageModel, pruning: Pruning, folder: Path, stop: threading.Event | None) -> None:
     """Write the file into the folder of an export, and read it back."""
-    check_writable(model, bits, pruning.recipe.order)
-    write_file(model, pruning, folder / NAME, bits, None, stop)
+    check_writable(model, pruning.recipe)
+    write_file(model, pruning, folder / NAME, None, stop)
 
 
 def write_file(
     model: LanguageModel,
     pruning: Pruning,
     out: Path,
-    bits: int,
     about: str | None,
     stop: threading.Event | None,
 ) -> None:
@@ -118,21 +113,21 @@ def write_file(
     architecture = architecture_of(reader) if reader else model.network.config.model_type
     with closing(GGUFWriter(out, architecture)) as writer:
         settings: dict[str, tuple[Any, GGUFValueType]] = {
-            Keys.General.FILE_TYPE: (FILE_TYPES[bits], GGUFValueType.UINT32),
+            Keys.General.FILE_TYPE: (FILE_TYPES[pruning.recipe.bits], GGUFValueType.UINT32),
             Keys.General.QUANTIZATION_VERSION: (2, GGUFValueType.UINT32),
         }
         if about is not None:
             settings[OURS] = (about, GGUFValueType.STRING)
         if reader:
             _copy_settings(reader, writer, settings)
-            entries = entries_of_file(model, pruning, reader, architecture, bits)
+            entries = entries_of_file(model, pruning, reader, architecture)
         else:
             add_settings(model, writer)
-            entries = entries_of_network(model, pruning, bits)
+            entries = entries_of_network(model, pruning)
         for key, (value, kind) in settings.items():
             writer.add_key_value(key, value, kind)
         _write_tensors(writer, list(entries), stop)
-    read_back(model, pruning, out, bits, stop)
+    read_back(model, pruning, out, stop)
 
 
 def written_notes(model: LanguageModel, bits: int) -> list[str]:

@@ -18,7 +18,8 @@ from transformers.modeling_gguf_pytorch_utils import (
 )
 
 from wanda_core.errors import Refused
-from wanda_core.export.gguf_types import BLOCK, CONVERTER, TYPES
+from wanda_core.export.gguf_types import CONVERTER
+from wanda_core.method.bits import BLOCK, TYPES
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.prunable_layers import ExpertLayer, Layer
 from wanda_core.pruning.result import Pruning
@@ -76,7 +77,8 @@ def in_type(name: str, weight: np.ndarray, kind: GGMLQuantizationType) -> np.nda
 
 
 def rounded(layer: Layer, weight: Tensor, bits: int) -> Tensor:
-    """A pruned weight (out_features, in_features) with the values that its file has."""
+    """A pruned weight (out_features, in_features) with the values that its file has: by gguf's own functions, on which
+    `method.rounding` has no bearing."""
     kind = kind_of(layer, bits)
     values = dequantize(in_type(layer.name, weight.float().cpu().numpy(), kind), kind)
     return torch.from_numpy(values).to(weight)
@@ -126,7 +128,7 @@ def refuse_experts(model: LanguageModel) -> None:
 
 
 def entries_of_file(
-    model: LanguageModel, pruning: Pruning, reader: GGUFReader, architecture: str, bits: int
+    model: LanguageModel, pruning: Pruning, reader: GGUFReader, architecture: str
 ) -> Iterator[Entry]:
     """The tensors of the source's own file in their order: the pruned ones replaced, and the norms that a recovery
     trained; all others byte for byte as they are.
@@ -154,7 +156,10 @@ def entries_of_file(
         else:
             layer = layers[changed[name]]
             yield entry(
-                name, shape, kind_of(layer, bits), partial(_laid, places, name, pruning, layer, shape)
+                name,
+                shape,
+                kind_of(layer, pruning.recipe.bits),
+                partial(_laid, places, name, pruning, layer, shape),
             )
 
 
@@ -179,8 +184,9 @@ def entry(
 
 
 def stored(pruning: Pruning, layer: Layer) -> np.ndarray:
-    """The pruned weight in the layout in which the module stores it, float32."""
-    weight = pruning.weight(layer).float().cpu()
+    """The pruned weight in the layout in which the module stores it, float32, not rounded yet: values that were rounded
+    in half precision would be rounded twice."""
+    weight = pruning.unrounded(layer).float().cpu()
     return (weight.t() if layer.transposed else weight).contiguous().numpy()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wanda_core.errors import Refused
-from wanda_core.export.gguf_types import TYPES
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Kind:
     limits: str
     """What the card says of this form."""
     write: str | None
-    """Writes the configuration and the weights, `module:function` of model, pruning, folder, bits and stop event; None:
+    """Writes the configuration and the weights, `module:function` of model, pruning, folder and stop event; None:
     the weights are not part of it."""
     read: str | None
     """Reads the model back, `module:function` of folder, dtype and stop event; None: there is nothing to read, or
@@ -35,8 +34,8 @@ class Kind:
     """How it is run, in Markdown, where nothing in Python is needed for that; FILE is the file with the weights."""
     notes: str | None = None
     """What the card says of how the weights were written, `module:function` of model and bits, a list of sentences."""
-    bits: tuple[int, ...] = (16,)
-    """Of a weight, that it can be written in; 16: whatever the model has."""
+    by_bits: bool = False
+    """Another file for each number of bits; else the rounded values are in the model's dtype."""
 
 
 KINDS: dict[str, Kind] = {
@@ -74,7 +73,7 @@ KINDS: dict[str, Kind] = {
         '`llama_cpp.Llama(model_path="FILE")` of the package llama-cpp-python, LM Studio, and Ollama with the line '
         "`FROM ./FILE` in a Modelfile.",
         notes="wanda_core.export.gguf_file:written_notes",
-        bits=tuple(TYPES),
+        by_bits=True,
     ),
     "masks": Kind(
         label="Masks alone: one bit for every weight, no weights",
@@ -87,18 +86,12 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def kind_named(name: str, bits: int = 16) -> Kind:
+def kind_named(name: str) -> Kind:
     """The kind of that name.
 
     Raises:
-        Refused: no such kind, or it has no weights of so many bits.
+        Refused: no such kind.
     """
     if name not in KINDS:
         raise Refused(f"no kind of export `{name[:40]}`: choose from {', '.join(KINDS)}")
-    if bits not in KINDS[name].bits:
-        offered = ", ".join(kind for kind in KINDS if bits in KINDS[kind].bits)
-        raise Refused(
-            f"an export `{name}` has no weights of {bits} bits: choose {' or '.join(map(str, KINDS[name].bits))}"
-            + (f", or {offered} as its kind" if offered else "")
-        )
     return KINDS[name]

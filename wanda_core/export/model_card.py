@@ -12,6 +12,7 @@ import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData, model_info
 
 from wanda_core.export.kinds import Kind
+from wanda_core.method.bits import BLOCK, NAMES, TYPES
 from wanda_core.method.methods import METHODS
 from wanda_core.method.updates import NONE
 from wanda_core.models.language_model import LanguageModel
@@ -61,6 +62,7 @@ def model_card(
     """
     recipe = pruning.recipe
     amount = recipe.pattern if recipe.parsed_pattern.structured else f"{recipe.sparsity:.0%}"
+    amount += NAMES[recipe.bits]
     source = shown_source(model)
     data = ModelCardData(
         base_model=source if _of_the_hub(model) else None,
@@ -80,7 +82,8 @@ def model_card(
         "## How it was made\n\n"
         f"Calibrated on {calibration.get('samples', '?')} windows of {calibration.get('length', '?')} tokens of "
         f"{_words(calibration.get('text', 'a text that was not recorded'))}, seed {seed}. {_records(alone)}"
-        + _ordered(pruning, alone),
+        + _ordered(pruning, alone)
+        + _rounded(pruning, kind),
         "## Limits\n\n" + " ".join([_limits(pruning, kind), *notes]),
     ]
     if kind.run:
@@ -219,6 +222,19 @@ def _ordered(pruning: Pruning, alone: str) -> str:
         return said
     return (
         f"{said} `order.safetensors` says which of the source's channels lies in each place, for masks, too."
+    )
+
+
+def _rounded(pruning: Pruning, kind: Kind) -> str:
+    """What rounding did to the kept weights."""
+    if pruning.recipe.bits == 16:
+        return ""
+    said = (
+        f" Then the kept weights were rounded as GGUF's {TYPES[pruning.recipe.bits]} does, in blocks of {BLOCK} that "
+        "share a scale; zeros stayed zero."
+    )
+    return (
+        said if kind.by_bits else f"{said} The files here hold these values in the model's dtype, no smaller."
     )
 
 

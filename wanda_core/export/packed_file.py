@@ -27,9 +27,7 @@ from wanda_core.pruning.result import Pruning
 from wanda_core.speed.kernels.formats import Masked, TwoFour, is_two_four
 
 
-def write(
-    model: LanguageModel, pruning: Pruning, folder: Path, bits: int, stop: threading.Event | None
-) -> None:
+def write(model: LanguageModel, pruning: Pruning, folder: Path, stop: threading.Event | None) -> None:
     """Write the configuration and the packed weights; see `save_packed`."""
     model.network.config.save_pretrained(folder)
     if model.network.can_generate():

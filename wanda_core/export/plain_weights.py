@@ -15,9 +15,7 @@ from wanda_core.pruning.result import Pruning
 SHARD = "5GB"
 
 
-def write(
-    model: LanguageModel, pruning: Pruning, folder: Path, bits: int, stop: threading.Event | None
-) -> None:
+def write(model: LanguageModel, pruning: Pruning, folder: Path, stop: threading.Event | None) -> None:
     """Write the configuration and the pruned weights.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import Any
 
 from wanda_core.errors import Refused
 from wanda_core.method.allocations import ALLOCATIONS, Allocation, Named, parse_allocation
+from wanda_core.method.bits import TYPES
 from wanda_core.method.methods import GROUPS, METHODS, method_named
 from wanda_core.method.pattern import Pattern
 
@@ -45,6 +46,9 @@ class Recipe:
     order: str = "none"
     """Order of the channels under an N:M pattern: `none`, as they are, or `channels`, an order in which the pattern
     keeps more of Wanda's scores, folded into weights, norms and embeddings: the pruned model is an ordinary one."""
+    bits: int = 16
+    """Bits that the kept weights are rounded to when all else is done, zeros as zeros: `16`, not at all, `8` as GGUF's
+    Q8_0 does, or `4` as Q4_0. Neither errors of layers nor a recovery look at the rounded values."""
     seed: int = 0
     """Seed of what is random in a method; the calibration's seed is its own."""
 
@@ -84,6 +88,8 @@ class Recipe:
                 "{order} needs an N:M {pattern}, such as 2:4: without one a weight may be pruned wherever its "
                 "column lies"
             )
+        if isinstance(self.bits, bool) or self.bits not in TYPES:
+            raise Refused(f"{{bits}} must be one of {', '.join(map(str, TYPES))}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise Refused("{seed} must be a whole number, 0 or more")
 

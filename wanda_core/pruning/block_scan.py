@@ -126,7 +126,7 @@ def _losses_of(
     for index in range(count):
         blocks.replay(index)
         layers = [layer for layer in prunable.layers if layer.block == index and layer.name in alone.masks]
-        with prunable.computing_with((layer, alone.weight(layer)) for layer in layers):
+        with prunable.computing_with((layer, alone.unrounded(layer)) for layer in layers):
             losses.append(_loss(prunable.network, window))
         computed = (index + 1) * (2 * count - index) / (count * (count + 1))
         tell(computed, f"block {index + 1} of {count} pruned alone")

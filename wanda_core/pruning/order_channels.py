@@ -44,9 +44,9 @@ def find_order(
     found: dict[str, Tensor] = {}
 
     def scores(layer: Layer) -> Tensor:
-        """As shares of the layer's mean, so that every row of the model counts alike."""
-        score = layer.weight.float().abs() * norms[layer].to(layer.stored.device)
-        return score / score.mean().clamp_min(torch.finfo(torch.float32).tiny)
+        """As they are, also where the layers that read the stream are summed: shares of each layer's mean gave worse
+        orders of SmolLM2-135M (perplexity 218 against 201, and 204 against 193 with another seed)."""
+        return layer.weight.float().abs() * norms[layer].to(layer.stored.device)
 
     def tell(done: float, where: str) -> None:
         check_stop(stop)

@@ -103,7 +103,7 @@ class BlockRecovery:
         report = self._train(index, training, batches[:-held], batches[-held:], on_progress)
         self._result.recovered.append(report)
         if report.note or report.after >= report.before:
-            return {layer: self._result.weight(layer) for layer in layers}
+            return {layer: self._result.unrounded(layer) for layer in layers}
         return training.keep(self._result)
 
     def _train(

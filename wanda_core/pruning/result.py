@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wanda_core.method.packed_mask import PackedMask
 from wanda_core.method.recipe import Recipe
+from wanda_core.method.rounding import rounded
 from wanda_core.models.channel_order import ChannelOrder
 from wanda_core.models.norms import Norm
 from wanda_core.models.prunable_layers import Layer, PrunableModel
@@ -143,6 +144,10 @@ class Pruning:
         """Share of the weights of the pruned layers that the masks remove."""
         return sum(r.pruned for r in self.reports) / sum(r.weights for r in self.reports)
 
+    def in_bits(self, bits: int) -> Pruning:
+        """The same masks and values, rounded to other bits."""
+        return replace(self, recipe=replace(self.recipe, bits=bits))
+
     @property
     def nbytes(self) -> int:
         """Memory that masks, norms, order and changed values take, without those on disk (`changed.disk_bytes`)."""
@@ -151,8 +156,16 @@ class Pruning:
         return masks + sum(norms.nbytes for norms in self.norms.values()) + self.changed.memory_bytes + order
 
     def weight(self, layer: Layer) -> Tensor:
-        """The pruned weight (out_features, in_features), in the layer's dtype: zero where pruned, kept values bit for
-        bit the dense ones, or the method's own where it changes them."""
+        """The pruned weight (out_features, in_features), in the layer's dtype, rounded to the recipe's bits.
+
+        Raises:
+            Refused: it holds a value that these bits cannot.
+        """
+        return rounded(layer.name, self.unrounded(layer), self.recipe.bits)
+
+    def unrounded(self, layer: Layer) -> Tensor:
+        """The pruned weight before it is rounded: zero where pruned, kept values bit for bit the dense ones, or the
+        method's own where it changes them."""
         mask = self.masks[layer.name].unpack(layer.stored.device)
         if layer.name not in self.changed:
             return _masked(self.dense_weight(layer), mask)

@@ -40,7 +40,7 @@ class Training:
 
     def _take(self, layer: Layer, result: Pruning) -> None:
         name = self._names[layer.parameter]
-        weight, mask = result.weight(layer).float(), result.masks[layer.name].unpack(layer.stored.device)
+        weight, mask = result.unrounded(layer).float(), result.masks[layer.name].unpack(layer.stored.device)
         if not isinstance(layer, ExpertLayer):
             self.values[name] = (weight.t() if layer.transposed else weight).contiguous().clone()
             self._masks[name] = (mask.t() if layer.transposed else mask).contiguous()
@@ -85,5 +85,5 @@ class Training:
             value = value.t() if layer.transposed else value
             mask = result.masks[layer.name].unpack(value.device)
             result.changed.put(layer.name, value[mask].to(layer.stored.dtype))
-            weights[layer] = result.weight(layer)
+            weights[layer] = result.unrounded(layer)
         return weights

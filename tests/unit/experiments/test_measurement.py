@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from gguf import GGMLQuantizationType, dequantize, quantize
 from torch import Tensor
 
 from tests.support.models import assert_untouched, snapshot
 from wanda_core import LanguageModel, Recipe, Refused, load, perplexity
 from wanda_core.experiments import measurement as module
 from wanda_core.experiments.measurement import Measurement
-from wanda_core.experiments.points import DENSE, Calibration, Point
+from wanda_core.experiments.points import DENSE, Calibration, Point, with_dense
+from wanda_core.method.bits import TYPES
 from wanda_core.pruning import prune_model
 from wanda_core.pruning.prune_model import prune
 
@@ -127,3 +130,46 @@ def test_an_order_is_found_once_for_all_methods_and_counted_for_each(
     assert measured[1].row["prune_seconds"] > second.seconds["order"]
     alone = prune(model.prunable, draw(FOUR), recipes[1])
     assert all((alone.masks[name].bits == mask.bits).all() for name, mask in second.masks.items())
+
+
+def by_gguf(weight: np.ndarray, bits: int) -> np.ndarray:
+    """In F16 where its rows are no whole blocks."""
+    kind = GGMLQuantizationType[TYPES[bits if weight.shape[1] % 32 == 0 else 16]]
+    return dequantize(quantize(weight, kind), kind)
+
+
+def test_points_in_other_bits_share_a_pruning_and_the_dense_model_is_measured_in_them(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The values that are evaluated are those of the package `gguf`."""
+    pruned: list[int] = []
+    once = module.prune
+
+    def counted(prunable: Any, windows: Tensor, recipe: Recipe, **more: Any) -> Any:
+        pruned.append(recipe.bits)
+        return once(prunable, windows, recipe, **more)
+
+    monkeypatch.setattr(module, "prune", counted)
+    points = with_dense(Point(Recipe(bits=bits), FOUR) for bits in (16, 8, 4))
+    before = snapshot(model.network)
+    rows = [measured.row for measured in Measurement(model, WINDOWS, draw).measure(points)]
+    assert_untouched(model.network, before)
+    assert pruned == [16]
+    assert [(row["method"], row["bits"]) for row in rows] == [
+        ("dense", 16), ("dense", 8), ("dense", 4), ("wanda", 16), ("wanda", 8), ("wanda", 4),
+    ]  # fmt: skip
+    own = prune(model.prunable, draw(FOUR), Recipe())
+    for row in rows:
+        weights = {
+            layer: own.weight(layer) if row["method"] == "wanda" else layer.weight
+            for layer in model.prunable.layers
+        }
+        if row["bits"] < 16:
+            weights = {
+                layer: torch.from_numpy(by_gguf(weight.numpy(), row["bits"]))
+                for layer, weight in weights.items()
+            }
+        with model.prunable.computing_with(weights.items()):
+            assert row["perplexity"] == perplexity(model.network, WINDOWS).value
+        assert row["bytes_deflated"] <= row["bytes_file"]
+    assert rows[1]["kl_to_dense"] < rows[2]["kl_to_dense"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.support.gguf import tiny_gguf
 from tests.support.models import byte_tokenizer, snapshot, tiny
-from wanda_core import LanguageModel, Recipe, Refused, find_prunable_layers, load, load_masks
+from wanda_core import LanguageModel, Recipe, find_prunable_layers, load, load_masks
 from wanda_core.export.folder import save_pruned
 from wanda_core.pruning.prune_model import prune
 from wanda_core.pruning.result import Pruning
@@ -134,12 +134,10 @@ def test_the_example_of_a_gguf_export_runs(tokens: Tensor, tmp_path: Path) -> No
     model = load(str(source))
     pruning = prune(model.prunable, tokens, Recipe(pattern="2:4"))
     out = tmp_path / "out"
-    save_pruned(model, pruning, tokens, {}, out, kind="gguf", bits=8)
+    save_pruned(model, pruning.in_bits(8), tokens, {}, out, kind="gguf")
     files = {"README.md", "calibration.safetensors", "masks.safetensors", "recipe.json", "model.gguf"}
     assert {file.name for file in out.iterdir()} == files
     card = (out / "README.md").read_text()
     assert "llama-cli -m model.gguf" in card
     assert "The pruned layers are Q8_0" in card
     assert_zeros_kept(run_card(out, source, tokens), pruning)
-    with pytest.raises(Refused, match="`folder` has no weights of 8 bits: choose 16, or gguf as its kind"):
-        save_pruned(model, pruning, tokens, {}, tmp_path / "other", kind="folder", bits=8)

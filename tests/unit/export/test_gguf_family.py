@@ -27,7 +27,7 @@ def test_a_folder_is_written_and_loads_as_the_same_model(case: str, tokens: Tens
     model = load(str(family_folder(tmp_path / case, case, TEXTS)))
     pruning = prune(model.prunable, tokens, Recipe(pattern="2:4"))
     out = tmp_path / "out.gguf"
-    save_gguf(model, pruning, {}, out, bits=16)
+    save_gguf(model, pruning, {}, out)
     reader = GGUFReader(out)
     said = {name: field.contents() for name, field in reader.fields.items()}
     family = model.network.config.model_type
@@ -69,7 +69,7 @@ def test_a_recovery_and_rounding_are_in_the_file(tokens: Tensor, tmp_path: Path)
     pruning = prune(model.prunable, tokens, Recipe(pattern="2:4", recovery="blocks"))
     norm = model.prunable.norms[0]
     assert norm.name in pruning.changed
-    save_gguf(model, pruning, {}, tmp_path / "out.gguf", bits=4)
+    save_gguf(model, pruning.in_bits(4), {}, tmp_path / "out.gguf")
     kept = {tensor.name: tensor for tensor in GGUFReader(tmp_path / "out.gguf").tensors}
     assert np.array_equal(kept["blk.0.attn_norm.weight"].data, pruning.changed.get(norm.name).float().numpy())
     assert kept["blk.0.attn_q.weight"].tensor_type.name == "Q4_0"
@@ -97,9 +97,9 @@ def _changed(folder: Path, name: str, **settings: Any) -> None:
 )  # fmt: skip
 def test_what_is_not_known_is_refused(file: str, settings: dict[str, Any], why: str, tmp_path: Path) -> None:
     folder = family_folder(tmp_path / "mine", "smollm2", TEXTS)
-    check_writable(load(str(folder)), 16)
+    check_writable(load(str(folder)), Recipe())
     _changed(folder, file, **settings)
     with pytest.raises(
         Refused, match=rf"mine is not written as GGUF here \(.*{why}.*convert_hf_to_gguf\.py DIR"
     ):
-        check_writable(load(str(folder)), 16)
+        check_writable(load(str(folder)), Recipe())

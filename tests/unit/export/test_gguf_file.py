@@ -18,7 +18,7 @@ from tests.support.models import assert_untouched, byte_tokenizer, snapshot, tin
 from wanda_core import LanguageModel, Recipe, Refused, load
 from wanda_core.export import gguf_tensors
 from wanda_core.export.gguf_file import check_writable, save_gguf, written_notes
-from wanda_core.export.gguf_types import TYPES
+from wanda_core.method.bits import TYPES
 from wanda_core.pruning.prune_model import prune
 from wanda_core.pruning.result import Pruning
 
@@ -60,7 +60,7 @@ def test_the_pruned_tensors_are_replaced_in_their_type(
     bits: int, model: LanguageModel, pruning: Pruning, tmp_path: Path
 ) -> None:
     before = snapshot(model.network)
-    save_gguf(model, pruning, {}, tmp_path / "out.gguf", bits=bits)
+    save_gguf(model, pruning.in_bits(bits), {}, tmp_path / "out.gguf")
     assert_untouched(model.network, before)
     written = tensors(tmp_path / "out.gguf")
     names = {
@@ -96,7 +96,7 @@ def test_the_pruned_tensors_are_replaced_in_their_type(
 
 
 def test_settings_and_tokenizer_are_kept(model: LanguageModel, pruning: Pruning, tmp_path: Path) -> None:
-    save_gguf(model, pruning, {"text": "random"}, tmp_path / "out.gguf", bits=8)
+    save_gguf(model, pruning.in_bits(8), {"text": "random"}, tmp_path / "out.gguf")
     source, written = (
         {
             name: (field.types, field.contents())
@@ -114,18 +114,18 @@ def test_settings_and_tokenizer_are_kept(model: LanguageModel, pruning: Pruning,
     }
     assert written["general.file_type"][1] == 7  # mostly Q8_0
     about = json.loads(written["wanda_lab.pruning"][1])
-    assert Recipe(**about["recipe"]) == pruning.recipe
+    assert Recipe(**about["recipe"]) == pruning.in_bits(8).recipe
     assert (about["source"], about["calibration"]) == ("source.gguf", {"text": "random"})
 
 
 def test_the_file_is_a_source_again(model: LanguageModel, pruning: Pruning, tmp_path: Path) -> None:
     """What is rounded already stays as it is: of as many zeros or more, none but zeros are pruned again."""
-    save_gguf(model, pruning, {}, tmp_path / "once.gguf", bits=8)
+    save_gguf(model, pruning.in_bits(8), {}, tmp_path / "once.gguf")
     again = load(str(tmp_path / "once.gguf"))
     pruned = sum(report.pruned for report in pruning.reports)
     assert sum(int((layer.weight == 0).sum()) for layer in again.prunable.layers) >= pruned
     same = prune(again.prunable, torch.randint(256, (4, 24)), Recipe(method="magnitude"))
-    save_gguf(again, same, {}, tmp_path / "twice.gguf", bits=8)
+    save_gguf(again, same.in_bits(8), {}, tmp_path / "twice.gguf")
     first, second = tensors(tmp_path / "once.gguf"), tensors(tmp_path / "twice.gguf")
     assert [name for name in first if second[name].data.tobytes() != first[name].data.tobytes()] == []
 
@@ -136,7 +136,7 @@ def test_matrices_that_are_loaded_transposed(bits: int, tokens: Tensor, tmp_path
     model = load(str(tiny_gpt2_gguf(tmp_path / "source.gguf")))
     pruning = prune(model.prunable, tokens, Recipe(pattern="2:4", recovery="blocks"))
     assert any(norm.name in pruning.changed for norm in model.prunable.norms)
-    save_gguf(model, pruning, {}, tmp_path / "out.gguf", bits=bits)
+    save_gguf(model, pruning.in_bits(bits), {}, tmp_path / "out.gguf")
     written, source = tensors(tmp_path / "out.gguf"), tensors(tmp_path / "source.gguf")
     layer = next(layer for layer in model.prunable.layers if layer.name == "transformer.h.1.mlp.c_proj")
     weight = pruning.weight(layer).numpy()
@@ -155,7 +155,7 @@ def test_matrices_that_are_loaded_transposed(bits: int, tokens: Tensor, tmp_path
 def test_rows_that_are_no_whole_blocks_stay_f16(tokens: Tensor, tmp_path: Path) -> None:
     model = load(str(tiny_gguf(tmp_path / "source.gguf", middle=48)))
     pruning = prune(model.prunable, tokens, Recipe())
-    save_gguf(model, pruning, {}, tmp_path / "out.gguf", bits=4)
+    save_gguf(model, pruning.in_bits(4), {}, tmp_path / "out.gguf")
     written = tensors(tmp_path / "out.gguf")
     assert written["blk.0.ffn_down.weight"].tensor_type == GGMLQuantizationType.F16
     assert written["blk.0.ffn_up.weight"].tensor_type == GGMLQuantizationType.Q4_0
@@ -310,20 +310,18 @@ def test_values_that_f16_cannot_hold(tmp_path: Path, tokens: Tensor) -> None:
 
 
 def test_what_cannot_be_written_is_refused(model: LanguageModel, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="bits must be one of 16, 8, 4"):
-        check_writable(model, 5)
     tiny("opt").save_pretrained(tmp_path / "opt")
     byte_tokenizer().save_pretrained(tmp_path / "opt")
     said = r"its family is opt; llama, qwen2, qwen3 are.*convert_hf_to_gguf\.py DIR --outfile model\.gguf"
     with pytest.raises(Refused, match=said):
-        check_writable(load(str(tmp_path / "opt")), 16)
+        check_writable(load(str(tmp_path / "opt")), Recipe())
     build(*EXPERTS["mixtral"]).save_pretrained(tmp_path / "experts")
     byte_tokenizer().save_pretrained(tmp_path / "experts")
     with pytest.raises(Refused, match=r"mixture of experts .*convert_hf_to_gguf\.py"):
-        check_writable(load(str(tmp_path / "experts")), 16)
+        check_writable(load(str(tmp_path / "experts")), Recipe())
     tiny_gguf(tmp_path / "source.gguf", blocks=1)
     with pytest.raises(Refused, match=r"source\.gguf is not the file any more that was loaded"):
-        check_writable(model, 16)
+        check_writable(model, Recipe())
 
 
 def test_zeros_do_not_survive_the_types_that_are_not_offered() -> None:

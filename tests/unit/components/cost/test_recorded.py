@@ -44,7 +44,7 @@ def test_another_model_has_nothing_recorded() -> None:
             shown(run)
 
 
-@pytest.mark.parametrize("name", ["amounts", "windows", "texts", "claims"])
+@pytest.mark.parametrize("name", ["amounts", "windows", "texts", "claims", "bytes"])
 def test_recorded_sweeps_open_no_points(name: str) -> None:
     outcome = recorded_sweep(name)
     assert outcome.asked is None

@@ -38,7 +38,10 @@ def test_the_command_line_asks_for_the_same(make: Make) -> None:
         [
             (Recipe("wanda", 0.5, group="layer", allocation="0=0.4", schedule="block"), (0.3, 0.3, 0.2, 0.3)),
             (Recipe("wanda", pattern="2:4", schedule="block"), (0.3, 0.3, 0.2, 0.3)),
-            (Recipe("wanda", pattern="2:4", schedule="block", order="channels"), (0.3, 0.3, 0.2, 0.3)),
+            (
+                Recipe("wanda", pattern="2:4", schedule="block", order="channels", bits=8),
+                (0.3, 0.3, 0.2, 0.3),
+            ),
         ]
     )
     asked = outcome.asked
@@ -48,6 +51,6 @@ def test_the_command_line_asks_for_the_same(make: Make) -> None:
     assert line is not None
     options = _parser(None, None).parse_args(shlex.split(line)[1:])
     assert (options.group, options.allocation, options.schedule) == ("layer", "0=0.4", "block")
-    assert (options.patterns, options.order) == (["2:4"], "channels")
+    assert (options.patterns, options.order, options.bits) == (["2:4"], "channels", ["16", "8"])
     assert (options.chat, options.dtype, options.revision) == (True, "bfloat16", "main")
     assert (options.samples, options.length, options.windows, options.eval_length) == (4, 256, 8, 256)

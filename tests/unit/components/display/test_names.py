@@ -25,6 +25,8 @@ def row(method: str, pattern: str = "unstructured", sparsity: float = 0.5) -> di
         (row("wanda") | {"recovery": "model"}, "Wanda 50% fine-tuned"),
         (row("wanda") | {"recovery": "none"}, "Wanda 50%"),
         (row("wanda", "2:4") | {"order": "channels"}, "Wanda 2:4 ordered"),
+        (row("wanda", "2:4") | {"recovery": "blocks", "bits": 4}, "Wanda 2:4 recovered 4-bit"),
+        (row("dense") | {"bits": 8}, "Dense 8-bit"),
         (row("wanda", "2:4") | {"order": "channels", "recovery": "model"}, "Wanda 2:4 ordered fine-tuned"),
         (row("novel", sparsity=0.07), "Novel 7%"),
         (row("dense", sparsity=0), "Dense"),

@@ -16,3 +16,5 @@ def test_what_ignores_the_seed_is_one_point() -> None:
     said, _ = estimate(values, SOURCES)
     # The dense model, magnitude once, Wanda with three seeds.
     assert "5 points with the dense model" in said
+    said, _ = estimate(values | {"bits": ["16", "4"]}, SOURCES)
+    assert "10 points with the dense model" in said

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from components.cost.job import points_of
 from components.display.names import control
 from components.limits import LIMITS
 from components.recipe.order_control import has_pattern
@@ -212,3 +213,20 @@ def test_points_are_bounded() -> None:
     many = ", ".join(str(number) for number in range(1, LIMITS.points + 1))
     with pytest.raises(Refused, match=r"choose fewer|list fewer"):
         check_panel(GOOD | {"other_amounts": many[:190], "seeds": "0,1,2,3,4"}, SOURCES)
+
+
+def test_every_point_in_all_the_bits() -> None:
+    asked = check_panel(GOOD | {"amounts": ["30"], "methods": ["wanda", "ria"], "bits": ["8", "16"]}, SOURCES)
+    assert [(r.method, r.bits) for r in asked.recipes] == [
+        ("wanda", 16),
+        ("wanda", 8),
+        ("ria", 16),
+        ("ria", 8),
+    ]
+    points = points_of(asked.setup, asked.recipes, asked.seeds)
+    assert [point.bits for point in points if point.recipe is None] == [16, 8]
+    assert [r.bits for r in check_panel(GOOD | {"amounts": ["30"], "bits": []}, SOURCES).recipes] == [16, 16]
+    for wrong in (["5"], "8", ["16; rm"], [None], {"8": 1}, 8):
+        with pytest.raises(Refused) as refused:
+            check_panel(GOOD | {"bits": wrong}, SOURCES)
+        assert refused.value.told(control) == "Rounded to takes 16, 8, 4"

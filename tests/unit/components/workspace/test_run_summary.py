@@ -59,7 +59,24 @@ def test_an_order_is_kept() -> None:
     assert run.points[0].order == "channels"
 
 
+def test_bits_are_kept_and_runs_from_before_there_were_any_are_read() -> None:
+    rows = [
+        row("dense", 0.0, 21.0) | {"bits": 8},
+        row("dense", 0.0, 20.0),
+        row("wanda", 0.5, 40.0) | {"bits": 4},
+    ]
+    content = json.loads(as_json([summary_of("0123456789abcdef", PROTOCOL, rows, "")]))
+    (run,) = read_runs(json.dumps(content))
+    assert [point.bits for point in run.points] == [8, 16, 4]
+    assert run.dense == 20.0
+    for point in content["runs"][0]["points"]:
+        del point["bits"]
+    assert {point.bits for point in read_runs(json.dumps(content))[0].points} == {16}
+
+
 HOSTILE = {
+    "unknown bits": {"points": [kept()["runs"][0]["points"][1] | {"bits": 5}]},
+    "a list as bits": {"points": [kept()["runs"][0]["points"][1] | {"bits": [8]}]},
     "an unknown recovery": {"points": [kept()["runs"][0]["points"][1] | {"recovery": "<b>"}]},
     "an unknown order": {"points": [kept()["runs"][0]["points"][1] | {"order": "<b>"}]},
     "a list as order": {"points": [kept()["runs"][0]["points"][1] | {"order": ["channels"]}]},

@@ -1,0 +1,68 @@
+"""What the bytes buy, in words and in the chart."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from components.cost.byte_front import OWN_FILE, places, sentence, values_of
+from components.cost.kept import keep, recorded_sweep
+from tests.unit.components.cost.conftest import Make
+from wanda_core import Recipe
+
+HALF, QUARTER = Recipe(sparsity=0.5), Recipe(sparsity=0.5, bits=4)
+
+
+@pytest.fixture
+def outcome(make: Make) -> Any:
+    """Dense, dense in 4 bits, half pruned, and both."""
+    found = make([(HALF, [3.5, 3.6, 3.4, 3.5]), (QUARTER, [3.9, 3.9, 3.8, 3.9])])
+    for row, size in zip(found.rows, (100, 30, 60, 20), strict=True):
+        row |= {"bytes_file": 2 * size, "bytes_packed": size, "bytes_deflated": size + 1}
+    return found
+
+
+def test_the_best_within_so_many_bytes_is_named(outcome: Any) -> None:
+    found = places(outcome, "packed")
+    assert [place.label for place in found] == ["Dense", "Dense 4-bit", "Wanda 50%", "Wanda 50% 4-bit"]
+    # Dense in 4 bits has the dense model's losses here: it beats half pruned in bytes and perplexity.
+    assert "<b>Dense 4-bit</b>" in sentence(found, 70, 70, "packed")
+    assert "<b>Wanda 50% 4-bit</b>" in sentence(found, 25, 25, "packed")
+    assert "no measured point" in sentence(found, 10, 10, "packed")
+    assert "No difference" not in sentence(found, 70, 70, "packed")
+    label, best, chart, table = values_of(_kept(outcome), "pocket", "packed", 70)
+    assert "Measured here" in label
+    assert "Dense 4-bit" in best
+    assert "beaten by Dense 4-bit" in table
+    drawn = json.loads(chart["value"].plot)
+    assert drawn["layout"]["shapes"][0]["x0"] == pytest.approx(70e-6)
+
+
+def _kept(outcome: Any) -> str:
+    keep(outcome)
+    return outcome.run
+
+
+def test_other_bytes_are_other_places(outcome: Any) -> None:
+    assert [place.bytes for place in places(outcome, "file")] == [200, 60, 120, 40]
+    assert OWN_FILE not in {place.label for place in places(outcome, "file")}
+
+
+def test_what_cannot_be_shown_is_said(outcome: Any) -> None:
+    for row in outcome.rows:
+        row["bytes_packed"] = None
+    label, best, chart, _ = values_of(_kept(outcome), "pocket", "packed", 50)
+    assert "tick 8 and 4 bits under Advanced" in label
+    assert (best, chart["visible"]) == ("", False)
+    assert "must" in values_of("", "pocket", "packed", "many")[1]
+    assert "no longer kept" in values_of("nobody's", "pocket", "packed", 50)[1]
+    assert "Recorded" in values_of("", "smollm2", ["<b>"], 50)[0]
+
+
+@pytest.mark.parametrize("kind", ["packed", "deflated", "file"])
+def test_the_recorded_one_holds_every_bit(kind: str) -> None:
+    found = places(recorded_sweep("bytes"), kind)
+    assert len(found) == 3 + 2 * 3 * 3
+    assert found[0].label == "Dense"
