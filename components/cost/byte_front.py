@@ -123,7 +123,7 @@ def values_of(run: object, source: object, counted: object, percent: object) -> 
         report.section_label(outcome),
         sentence(found, cap, most, kind),
         gr.update(value=chart(outcome, found, cap, kind), visible=True),
-        table(found),
+        table(found) + _origin(outcome),
     ]
 
 
@@ -252,6 +252,20 @@ def table(found: Sequence[Place]) -> str:
         "zeros: kept values, a scale for 32 weights in 8 and 4 bits, and a bit for every weight. Compressed: deflate, "
         "as in a zip, measured on evenly spaced rows of every matrix. Perplexities compare within one tokenizer "
         "only.</p>"
+    )
+
+
+def _origin(outcome: Outcome) -> str:
+    """That the weights were in few bits already, where they were."""
+    setup = outcome.asked.setup if outcome.asked else None
+    if outcome.origin == "here" and (setup is None or gguf_file_of(setup.source) is None):
+        return ""
+    if outcome.origin == "saved":
+        return ""
+    file = "a GGUF file in 4 bits (Q4_1)" if outcome.origin == "recorded" else "a GGUF file"
+    return (
+        f"<p class='hint'>The weights come from {file}: in 16 bits they are no more exact than there, and compress "
+        "better than weights that were trained in 16.</p>"
     )
 
 

@@ -36,6 +36,7 @@ def test_the_best_within_so_many_bytes_is_named(outcome: Any) -> None:
     assert "Measured here" in label
     assert "Dense 4-bit" in best
     assert "beaten by Dense 4-bit" in table
+    assert "GGUF" not in table  # pocket comes from a folder
     drawn = json.loads(chart["value"].plot)
     assert drawn["layout"]["shapes"][0]["x0"] == pytest.approx(70e-6)
 
@@ -58,7 +59,9 @@ def test_what_cannot_be_shown_is_said(outcome: Any) -> None:
     assert (best, chart["visible"]) == ("", False)
     assert "must" in values_of("", "pocket", "packed", "many")[1]
     assert "no longer kept" in values_of("nobody's", "pocket", "packed", 50)[1]
-    assert "Recorded" in values_of("", "smollm2", ["<b>"], 50)[0]
+    recorded = values_of("", "smollm2", ["<b>"], 50)
+    assert "Recorded" in recorded[0]
+    assert "come from a GGUF file in 4 bits (Q4_1)" in recorded[3]
 
 
 @pytest.mark.parametrize("kind", ["packed", "deflated", "file"])
