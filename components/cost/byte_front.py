@@ -122,7 +122,7 @@ def values_of(run: object, source: object, counted: object, percent: object) -> 
     return [
         report.section_label(outcome),
         sentence(found, cap, most, kind),
-        gr.update(value=chart(outcome, found, cap, kind), visible=True),
+        gr.update(value=chart(outcome, found, cap), visible=True),
         table(found) + _origin(outcome),
     ]
 
@@ -183,7 +183,7 @@ def _alike(one: Place, other: Place) -> bool:
     return difference is not None and not difference.certain
 
 
-def chart(outcome: Outcome, found: Sequence[Place], cap: float, kind: str) -> PlotData:
+def chart(outcome: Outcome, found: Sequence[Place], cap: float) -> PlotData:
     """Perplexity against bytes; the front as a line, and where the bytes end."""
     figure = new_figure(height=420)
     best = front(found)
@@ -192,27 +192,34 @@ def chart(outcome: Outcome, found: Sequence[Place], cap: float, kind: str) -> Pl
         y=[each.perplexity for each in best],
         mode="lines",
         line={"color": INK, "width": 2, "dash": "dash", "shape": "hv"},
-        name="no other point beats these",
+        name="beaten by none",
         hoverinfo="skip",
     )
-    for label in dict.fromkeys(contender(each.row) for each in found):
-        own = [each for each in found if contender(each.row) == label]
-        colour = COLOURS["dense"] if own[0].group is None else colour_of(label)
+    for label in dict.fromkeys(_in_sixteen(each) for each in found):
+        own = [each for each in found if _in_sixteen(each) == label]
         figure.add_scatter(
             x=[each.bytes / 1e6 for each in own],
             y=[each.perplexity for each in own],
             mode="markers",
             name=name(label),
-            marker={"symbol": SYMBOLS.get(own[0].row["bits"] or 16, "circle"), "size": 11, "color": colour},
+            marker={
+                "symbol": [SYMBOLS.get(each.row["bits"] or 16, "circle") for each in own],
+                "size": 11,
+                "color": COLOURS["dense"] if own[0].group is None else colour_of(label),
+            },
             text=[_hover(each, found) for each in own],
             hovertemplate="%{text}<extra></extra>",
         )
+    for bits, symbol in SYMBOLS.items():  # what the symbols mean, whoever's they are
+        if any(each.row["bits"] == bits for each in found):
+            grey = {"symbol": f"{symbol}-open", "size": 10, "color": INK, "line": {"width": 2}}
+            figure.add_scatter(x=[None], y=[None], mode="markers", name=f"{bits} bits", marker=grey)
     figure.add_vline(x=cap / 1e6, line={"color": "#b38f00", "width": 2, "dash": "dash"})
     values = [each.perplexity for each in found]
     figure.update_yaxes(
         title_text="perplexity (log scale)", **log_axis(min(values) * 0.92, min(max(values), 1e4) * 1.1)
     )
-    figure.update_xaxes(title_text=f"MB of weights, {COUNTED[kind]}", rangemode="tozero")
+    figure.update_xaxes(title_text="MB of weights", rangemode="tozero")
     title = f"What the bytes of {model_name(outcome.protocol)} buy"
     said = "; ".join(
         f"{each.label}: {bytes_text(each.bytes)}, perplexity {number(each.perplexity)}" for each in best
@@ -220,6 +227,11 @@ def chart(outcome: Outcome, found: Sequence[Place], cap: float, kind: str) -> Pl
     protocol = outcome.protocol
     source = f"{protocol['windows']} windows of {protocol['eval_length']} tokens of {protocol['evaluation']}"
     return drawn(figure, f"bytes-{model_name(protocol)}", title, source, f"{title}. The front: {said}")
+
+
+def _in_sixteen(place: Place) -> str:
+    """What was pruned and how, whatever its bits."""
+    return contender(place.row | {"bits": 16})
 
 
 def _hover(place: Place, found: Sequence[Place]) -> str:
