@@ -102,7 +102,8 @@ class Export(Job):
             check_writable(subject.model, self.recipe)
         pruning = pruning_of(subject, self.recipe, put, stop, before=0.05, share=0.6)
         model = Path(self.setup.source).name.removesuffix(".gguf")
-        name = f"{model}-{describe(self.recipe).replace(' ', '-').replace(':', 'of').removesuffix('%')}"
+        pruned = describe(replace(self.recipe, bits=16) if self.kind == "gguf" else self.recipe)
+        name = f"{model}-{pruned.replace(' ', '-').replace(':', 'of').replace('%', '')}"
         if self.kind == "masks":
             name += "-masks"
         if self.kind == "gguf":

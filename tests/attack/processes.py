@@ -29,7 +29,7 @@ def page(cache):
     from pathlib import Path
     own = own_folder(Path(cache) / "wanda-lab")
     setup = Setup("pocket", "stories", "stories", length=64)
-    job = Export(setup, Recipe(method="wanda", sparsity=0.5), "folder", 16, str(own))
+    job = Export(setup, Recipe(method="wanda", sparsity=0.5), "folder", str(own))
     found = []
     job.compute(found.append, threading.Event())
     print(found[-1].file, flush=True)

@@ -246,7 +246,7 @@ import dataclasses
 runner.LIMITS = dataclasses.replace(runner.LIMITS, fetch_seconds=8)
 def export(source):
     setup = Setup(source, "stories", "stories", length=64)
-    return Export(setup, Recipe(method="wanda", sparsity=0.5), "masks", 16, sys.argv[1])
+    return Export(setup, Recipe(method="wanda", sparsity=0.5), "masks", sys.argv[1])
 def done(task):
     while not task.over:
         time.sleep(0.05)

@@ -39,7 +39,9 @@ def test_a_killed_export_of_the_command_line(
     code, seconds = commands.run(*line)
     assert code == 0
     draw, left = random.Random(kind), 0
-    for _ in range(8):
+    for attempt in range(24):
+        if attempt >= 8 and left:
+            break  # else the machine was slower when it was timed than it is now
         shutil.rmtree(out, ignore_errors=True)
         # The later part is the writing.
         commands.run(*line, kill_after=seconds * draw.uniform(0.3, 1))

@@ -36,7 +36,7 @@ def test_stop_reaches_an_export_that_tells_nothing(tmp_path: Path, monkeypatch: 
     setup = Setup("pocket", "stories", "stories", length=64)
     recipe = Recipe(method="wanda", sparsity=0.5)
     worker = Worker()
-    task = worker.join("visitor", "take-away", Export(setup, recipe, "folder", 16, str(tmp_path)))
+    task = worker.join("visitor", "take-away", Export(setup, recipe, "folder", str(tmp_path)))
     assert writing.wait(60)
     worker.leave("visitor")
     until(stops[0].is_set)  # the worker hears of it at the next sign of life

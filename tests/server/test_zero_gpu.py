@@ -146,7 +146,7 @@ def test_every_booking_fits_an_anonymous_visitors_day(
         "InspectLayers, SparseGPT": InspectLayers(focus, other_recipe(focus.recipe, "sparsegpt"), ""),
         "Write": Write(measure.setup, two, "Once", 60, 0.0, 1.0, 0, False),
         "MeasureLatency": MeasureLatency(measure.setup, focus.recipe),
-        "Export": Export(measure.setup, focus.recipe, "folder", 16, ""),
+        "Export": Export(measure.setup, focus.recipe, "folder", ""),
         "Ask, all": Ask(measure.setup, two, tuple(NAMES), 50),
     }
     with capsys.disabled():

@@ -101,7 +101,7 @@ def jobs() -> dict[str, Job]:
         "InspectLayers": InspectLayers(Focus(SETUP, WANDA), other_recipe(WANDA, "sparsegpt"), LAYER),
         "Write": Write(SETUP, (WANDA,), "Once upon a time", 8, 0.0, 1.0, 0, False),
         "MeasureLatency": MeasureLatency(SETUP, Recipe(method="magnitude", pattern="2:4")),
-        "Export": Export(SETUP, WANDA, "masks", 16, cache),
+        "Export": Export(SETUP, WANDA, "masks", cache),
         "Ask": Ask(SETUP, (WANDA,), ("boolq",), 2),
     }
 
