@@ -92,13 +92,18 @@ class BytesFront:
             self.chart = gr.Plot(visible=False, show_label=False, container=False, elem_id="bytes-chart")
             self.table = gr.HTML("", elem_id="bytes-table")
 
-    def connect(self, page: Page, form: Form, run: gr.State) -> None:
+    def connect(self, page: Page, form: Form, run: gr.State, points: gr.HTML) -> None:
         asked = [run, page.panel["source"], form["counted"], form["most_bytes"]]
+        outputs = [self.label, self.best, self.chart, self.table]
+        opened = gr.State(False)
+        self.fold.expand(lambda *asked: [True, *values_of(*asked)], asked, [opened, *outputs], **QUIET)
+        self.fold.collapse(lambda: False, None, opened, **QUIET)
+        # The points' table too: a run keeps its name while points come in. Nothing is drawn that nobody sees.
         gr.on(
-            [self.fold.expand, run.change, form["counted"].change, form["most_bytes"].change],
-            values_of,
-            asked,
-            [self.label, self.best, self.chart, self.table],
+            [run.change, points.change, form["counted"].change, form["most_bytes"].change],
+            lambda seen, *asked: values_of(*asked) if seen else [gr.skip()] * len(outputs),
+            [opened, *asked],
+            outputs,
             trigger_mode="always_last",
             **QUIET,
         )

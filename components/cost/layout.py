@@ -206,7 +206,7 @@ class Cost(View):
         self._files(page, source, budget, by)
         for section in (self.sensitivity, self.blocks, self.claims, self.more):
             section.connect(page, self.form)
-        self.bytes.connect(page, self.form, self.run)
+        self.bytes.connect(page, self.form, self.run, self.table)
         api.serve(page)
 
     def _focus(self, page: Page, by: Any) -> None:

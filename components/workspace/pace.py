@@ -107,7 +107,7 @@ def run_seconds(setup: Setup, recipes: Sequence[Recipe], weights: int, dense: in
     """Expected seconds of the points that are not measured yet.
 
     Args:
-        dense: of the dense model, as it is and rounded.
+        dense: evaluations of the dense model: as it is, and in other bits.
     """
     each = evaluate_seconds(setup, weights)
     prunings = dict.fromkeys(replace(recipe, bits=16) for recipe in recipes)

@@ -22,6 +22,7 @@ PLAIN = re.compile(r"[\w .,:+/()%@'-]{0,200}")
 """No markup: charts would render it."""
 ID = re.compile(r"[0-9a-f]{8,64}")
 NUMBERS = ("sparsity", "perplexity", "perplexity_low", "perplexity_high", "kl_to_dense", "top1_changed")
+USUAL: dict[str, Any] = {"recovery": "none", "order": "none", "bits": 16}
 WRONG = "this is no file of runs of Wanda Lab: choose one that was exported here"
 
 
@@ -122,11 +123,7 @@ def _run(run: Any) -> Run:
 
 def _point(point: Any) -> Point:
     if isinstance(point, dict):
-        point = {
-            "recovery": "none",
-            "order": "none",
-            "bits": 16,
-        } | point  # runs that were kept before there were any
+        point = USUAL | point  # runs that were kept before there were any
     if not isinstance(point, dict) or set(point) != {field.name for field in fields(Point)}:
         raise Refused(WRONG)
     method, pattern = point["method"], point["pattern"]
@@ -159,9 +156,7 @@ def summary_of(run_id: str, protocol: dict[str, Any], rows: list[dict[str, Any]]
     points = []
     for row in rows:
         kept: dict[str, Any] = {field.name: row.get(field.name) for field in fields(Point)}
-        kept |= {key: row.get(key) or "none" for key in ("recovery", "order")} | {
-            "bits": row.get("bits") or 16
-        }
+        kept |= {key: row.get(key) or usual for key, usual in USUAL.items()}
         finite = all(kept[key] is None or 0 <= kept[key] < 1e300 for key in NUMBERS)
         if row.get("error") is None and kept["perplexity"] is not None and finite:
             points.append(Point(**kept))

@@ -88,7 +88,7 @@ class Recipe:
                 "{order} needs an N:M {pattern}, such as 2:4: without one a weight may be pruned wherever its "
                 "column lies"
             )
-        if isinstance(self.bits, bool) or self.bits not in TYPES:
+        if type(self.bits) is not int or self.bits not in TYPES:
             raise Refused(f"{{bits}} must be one of {', '.join(map(str, TYPES))}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise Refused("{seed} must be a whole number, 0 or more")

@@ -1,0 +1,31 @@
+"""What the bytes buy, in Chromium: the chart is of the points that are there, and drawn where it is open."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.support.page import SECONDS, Visit
+
+pytestmark = pytest.mark.browser
+SHORT = "source=pocket&calibration=stories&evaluation=stories&samples=2&length=64&windows=3"
+
+
+def test_the_open_chart_follows_a_run_and_a_closed_one_is_not_drawn(chromium: Browser, address: str) -> None:
+    visit = Visit(chromium, f"{address}/?{SHORT}&amounts=50&methods=wanda&bits=16,4")
+    fold, rows = visit.page.locator("#bytes-fold button").first, visit.page.locator("#bytes-table tbody tr")
+    fold.click()
+    expect(visit.page.locator("#bytes-label")).to_contain_text("No point of this model", timeout=SECONDS)
+    visit.run()
+    visit.wait_for("Done in", seconds=120)
+    expect(rows).to_have_count(4, timeout=SECONDS)
+    expect(rows.filter(has_text="Wanda 50% 4-bit")).to_have_count(1)
+    expect(visit.page.locator("#bytes-best")).to_contain_text("the best measured point is")
+    fold.click()
+    visit.page.locator("#methods").get_by_text("Magnitude", exact=True).click()
+    visit.run()
+    expect(visit.page.locator("#points")).to_contain_text("Magnitude 50% 4-bit", timeout=SECONDS)
+    fold.click()
+    expect(rows).to_have_count(6, timeout=SECONDS)
+    assert visit.faults == []
+    visit.page.close()
