@@ -108,7 +108,9 @@ def check_scan(values: Mapping[str, object], sources: Sequence[str]) -> Scan:
         raise Refused("choose a point first: click one in the chart or the table")
     if focus.setup.source != check_source(values.get("source"), sources):
         raise Refused("the point in focus is of another model: press Run first")
-    return Scan(focus.setup, replace(focus.recipe, allocation="uniform", recovery="none", order="none"))
+    return Scan(
+        focus.setup, replace(focus.recipe, allocation="uniform", recovery="none", order="none", bits=16)
+    )
 
 
 def beta_of(allocation: object, beta: object) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from components.cost.outcome import Outcome
 from components.jobs.job import Event, Job, Progress, Put
 from components.workspace.experiment import Subject, fetch, prepare
-from components.workspace.measured_rows import depends_on_seed, keep_row, kept_row
+from components.workspace.measured_rows import dense_in, depends_on_seed, keep_row, kept_row
 from components.workspace.models import shared_model
 from components.workspace.pace import learn_from
 from components.workspace.prunings import keep_pruning, kept_pruning
@@ -68,7 +68,7 @@ def points_of(setup: Setup, recipes: Iterable[Recipe], seeds: Sequence[int]) -> 
 
 def known_by(point: Point) -> Recipe | str | None:
     """What a point's row is kept by: its recipe, or what the dense model was rounded to."""
-    return point.recipe or (None if point.bits == DENSE.bits else f"{point.bits} bits")
+    return point.recipe or dense_in(point.bits)
 
 
 class _Run:

@@ -13,7 +13,7 @@ from components.jobs.runner import ZERO_GPU, ZERO_GPU_SECONDS
 from components.recipe.request import check_panel
 from components.request_checks import check_source
 from components.workspace import pace
-from components.workspace.measured_rows import depends_on_seed, has_measured
+from components.workspace.measured_rows import dense_in, depends_on_seed, has_measured
 from components.workspace.model_facts import ModelFacts, facts_of
 from wanda_core.errors import Refused
 
@@ -41,7 +41,7 @@ def estimate(values: Mapping[str, Any], sources: Sequence[str]) -> tuple[str, st
         for seed in (asked.seeds if depends_on_seed(recipe) else asked.seeds[:1])
     ]
     missing = [(setup, recipe) for setup, recipe in points if not has_measured(setup, recipe)]
-    models = [None, *(f"{bits} bits" for bits in {recipe.bits for recipe in asked.recipes} - {16})]
+    models = [dense_in(bits) for bits in {16} | {recipe.bits for recipe in asked.recipes}]
     count = len(points) + len(models)
     dense = sum(not has_measured(asked.setup, model) for model in models)
     done = count - len(missing) - dense

@@ -8,6 +8,7 @@ from typing import Any
 from components.cache import Shelf
 from components.workspace.experiment import Subject
 from components.workspace.setup import Setup
+from wanda_core.experiments.points import DENSE
 from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import Recipe
 
@@ -41,6 +42,11 @@ def depends_on_seed(recipe: Recipe) -> bool:
     return recipe.needs_inputs or METHODS[recipe.method].random
 
 
+def dense_in(bits: int) -> str | None:
+    """The word for the dense model rounded to so many bits; None as it is."""
+    return None if bits == DENSE.bits else f"{bits} bits"
+
+
 def _asked(setup: Setup, recipe: Recipe | str | None) -> tuple[Any, ...]:
     if not isinstance(recipe, Recipe):  # the dense model does not depend on the calibration windows
         return (setup.seeded(0).digest, recipe)
@@ -51,6 +57,6 @@ def _asked(setup: Setup, recipe: Recipe | str | None) -> tuple[Any, ...]:
 
 def _key(subject: Subject, recipe: Recipe | str | None) -> tuple[Any, ...]:
     evaluation = subject.protocol["evaluation_sha256"]
-    if recipe is None:
-        return (subject.model.fingerprint, evaluation)
+    if not isinstance(recipe, Recipe):  # whatever the calibration
+        return (subject.model.fingerprint, recipe, evaluation)
     return (*subject.key(recipe), evaluation)

@@ -19,7 +19,7 @@ SETUP = Setup("pocket", "stories", "stories", samples=2, length=32, windows=2)
 
 
 def test_the_scan_is_of_the_point_in_focus_and_of_even_ratios() -> None:
-    focus = Focus(SETUP, Recipe(sparsity=0.6, allocation="owl"))
+    focus = Focus(SETUP, Recipe(sparsity=0.6, allocation="owl", bits=8))
     scan = check_scan({"focus": focus, "source": "pocket"}, ["pocket"])
     assert scan == Scan(SETUP, Recipe(sparsity=0.6))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs
 
-from components.cost.handlers import SHOWN, values_of
+from components.cost.handlers import SHOWN, summary_for_browser, values_of
+from components.workspace.run_summary import read_runs
 from wanda_core import Recipe
 
 
@@ -28,3 +30,20 @@ def test_without_an_outcome_nothing_of_an_earlier_one_stays() -> None:
     parts = shown(None)
     assert "not measured yet" in parts["summary"]
     assert {parts[name] for name in ("run", "reach", "table", "protocol")} == {""}
+
+
+def test_the_link_of_a_kept_run_asks_for_the_same_points(make: Any) -> None:
+    recipes = [
+        Recipe("wanda", pattern="2:4", schedule="block", order=order, recovery=recovery, bits=bits)
+        for recovery in ("none", "blocks")
+        for order in ("none", "channels")
+        for bits in (16, 4)
+    ]
+    (run,) = read_runs(summary_for_browser(make([(recipe, [3.5] * 4) for recipe in recipes])))
+    link = parse_qs(run.link)
+    found = {key: link[key] for key in ("amounts", "schedule", "order", "recovery", "bits")}
+    assert found == {
+        "amounts": ["2:4"], "schedule": ["block"], "order": ["channels"], "recovery": ["blocks"], "bits": ["16,4"],
+    }  # fmt: skip
+    (plain,) = read_runs(summary_for_browser(make([(Recipe("wanda", 0.5), [3.5] * 4)])))
+    assert parse_qs(plain.link).keys() & found.keys() == {"amounts"}
