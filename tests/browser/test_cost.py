@@ -252,7 +252,7 @@ def test_the_mark_follows_the_table_while_points_come_in(chromium: Browser, addr
     longer = SHORT.replace("windows=3", "windows=64").replace("length=64", "length=128")
     visit = Visit(chromium, f"{address}/?{longer}")
     visit.run()
-    visit.wait_for("Done in", seconds=120)
+    visit.wait_for("Done in", seconds=300)
     expect(visit.page.locator("#points tr.in-focus")).to_contain_text("Wanda 50%", timeout=5000)
     visit.page.close()
 

@@ -20,9 +20,9 @@ from wanda_core.method.rounding import divides, in_steps
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.pruning.result import Pruning
 
-SAMPLE = 24 * 2**20
-"""Bytes of a point that are compressed, of every so many rows of each matrix: at the level that zips have, all of a
-model takes as long as its evaluation."""
+SAMPLE = 4 * 2**20
+"""Bytes of a point that are compressed, of every so many rows of each matrix. All of SmolLM2-135M takes 8 to 17 s at
+the level that zips have, as long as its evaluation; these 0.3 to 0.5 s, and come within 1.5%."""
 
 
 @dataclass
