@@ -4,55 +4,40 @@ the best within so many bytes."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import gradio as gr
-from gradio.components.plot import PlotData
 
 from components.cost import report
-from components.cost.kept import recorded_sweep, shown
-from components.cost.outcome import Group, Outcome, Row, groups
+from components.cost.byte_chart import COUNTED, chart, table
+from components.cost.byte_places import Place, beside, check_other, places
+from components.cost.files import saved_outcome
+from components.cost.kept import keep, recorded_sweep, shown
+from components.cost.outcome import Outcome
 from components.cost.verdict import paired
-from components.display.chart_style import COLOURS, INK, colour_of, drawn, log_axis, new_figure
 from components.display.html import model_name
-from components.display.names import contender, is_reference, name, point
 from components.display.number_format import bytes_text, number
+from components.display.status_line import failed, ready
 from components.page.form import Form
 from components.page.link_settings import one_of, whole
 from components.page.view import Page
 from components.request_checks import whole as whole_number
 from components.workspace.defaults import is_recorded
 from wanda_core.errors import Refused
-from wanda_core.experiments.front import Bought, beaten_by, best_within, front
+from wanda_core.experiments.front import best_within
 from wanda_core.models.named_sources import gguf_file_of
 
-COUNTED = {
-    "packed": "without zeros: kept values and a bitmask",
-    "deflated": "compressed, as in a zip",
-    "file": "as a file, zeros and all",
-}
-"""Bytes that can be counted, and in words."""
-SYMBOLS = {16: "circle", 8: "square", 4: "diamond"}
-OWN_FILE = "Dense, its own GGUF file"
+LOST = {"perplexity": "perplexity", "bits": "bits per byte of text"}
+"""What can be drawn as lost, and in words; the second compares models whatever their tokenizers."""
 HALF = 50
 """Per cent of the dense model's bytes, at first."""
+OLD = '<p class="label">These points were measured before bits per byte were: press Run.</p>'
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 NOTHING = (
     '<p class="label">No point of this model has its bytes yet: tick 8 and 4 bits under Advanced, Rounded to, and '
     "press Run.</p>"
 )
-
-
-@dataclass(frozen=True)
-class Place(Bought):
-    """A point with what is drawn of it."""
-
-    row: Row
-    ends: tuple[float, float] | None
-    group: Group | None
-    """None for the dense model."""
 
 
 class BytesFront:
@@ -76,6 +61,17 @@ class BytesFront:
                 one_of(tuple(COUNTED)),
             )
             form.add(
+                "lost",
+                gr.Radio(
+                    [(words, key) for key, words in LOST.items()],
+                    value="perplexity",
+                    label="What is lost",
+                    elem_id="lost",
+                    elem_classes="chips",
+                ),
+                one_of(tuple(LOST)),
+            )
+            form.add(
                 "most_bytes",
                 gr.Slider(
                     5,
@@ -91,87 +87,116 @@ class BytesFront:
             self.best = gr.HTML("", elem_id="bytes-best")
             self.chart = gr.Plot(visible=False, show_label=False, container=False, elem_id="bytes-chart")
             self.table = gr.HTML("", elem_id="bytes-table")
+            gr.HTML(
+                "<p class='hint'>Another model beside this one: measure it on the same text, and add the JSON that was "
+                "saved of it, here or by <code>wanda-lab compare --json</code>.</p>"
+            )
+            with gr.Row(elem_classes="downloads"):
+                self.add = gr.UploadButton(
+                    "Add another model", file_types=[".json"], size="sm", min_width=150, elem_id="add-model"
+                )
+                self.remove = gr.Button(
+                    "Remove what was added", size="sm", min_width=150, visible=False, elem_id="remove-models"
+                )
+            self.status = gr.HTML("", elem_id="added-status")
 
     def connect(self, page: Page, form: Form, run: gr.State, points: gr.HTML) -> None:
-        asked = [run, page.panel["source"], form["counted"], form["most_bytes"]]
+        added = gr.State([])
+        controls = [form["counted"], form["most_bytes"], form["lost"]]
+        asked = [run, page.panel["source"], *controls, added]
         outputs = [self.label, self.best, self.chart, self.table]
         opened = gr.State(False)
         self.fold.expand(lambda *asked: [True, *values_of(*asked)], asked, [opened, *outputs], **QUIET)
         self.fold.collapse(lambda: False, None, opened, **QUIET)
         # The points' table too: a run keeps its name while points come in. Nothing is drawn that nobody sees.
         gr.on(
-            [run.change, points.change, form["counted"].change, form["most_bytes"].change],
+            [run.change, points.change, *(control.change for control in controls)],
             lambda seen, *asked: values_of(*asked) if seen else [gr.skip()] * len(outputs),
             [opened, *asked],
             outputs,
             trigger_mode="always_last",
             **QUIET,
         )
+        more = [added, self.remove, form["lost"], self.status, *outputs]
+        self.add.upload(add_model, [self.add, *asked], more, **QUIET | {"queue": True})
+        self.remove.click(remove_models, asked, more, **QUIET | {"queue": True})
 
 
-def values_of(run: object, source: object, counted: object, percent: object) -> list[Any]:
+def values_of(
+    run: object, source: object, counted: object, percent: object, lost: object, added: object
+) -> list[Any]:
     """Label, sentence, chart and table."""
     hidden = gr.update(visible=False)
     try:
         most = whole_number("The bytes", percent, 5, 100)
-        outcome = shown(run)
+        outcome = _drawn(run, source)
     except Refused as error:
         return ["", f'<p class="label">{escape(error.text)}</p>', hidden, ""]
     kind = counted if isinstance(counted, str) and counted in COUNTED else "packed"
-    if outcome is None or len(places(outcome, kind)) < 2:
-        outcome = recorded_sweep("bytes") if is_recorded(source) else None
     if outcome is None:
         return [NOTHING, "", hidden, ""]
-    found = places(outcome, kind)
+    per_byte = lost == "bits"
+    found = places(outcome, kind, per_byte)
+    if not found:
+        return [OLD, "", hidden, ""]
     cap = most / 100 * found[0].bytes
+    if per_byte:
+        for other in beside(added):
+            found += places(other, kind, per_byte, model_name(other.protocol))
     return [
         report.section_label(outcome),
         sentence(found, cap, most, kind),
-        gr.update(value=chart(outcome, found, cap), visible=True),
+        gr.update(value=chart(outcome, found, cap, per_byte), visible=True),
         table(found) + _origin(outcome),
     ]
 
 
-def places(outcome: Outcome, kind: str) -> list[Place]:
-    """The dense model, the same in fewer bits, the file that it came from, and every pruned point whose bytes were
-    measured."""
-    column = f"bytes_{kind}"
-    dense = outcome.dense
-    if dense is None or not dense.get(column):
-        return []
-    found = [
-        _of_row(row, column)
-        for row in (dense, *(row for row in outcome.rows if is_reference(row) and row is not dense))
-        if row.get(column) and row["perplexity"]
-    ]
-    setup = outcome.asked.setup if outcome.asked else None
-    file = gguf_file_of(setup.source) if setup and outcome.origin == "here" else None
-    if file is not None and file.is_file():
-        own = _of_row(dense, column)
-        found.append(Place(OWN_FILE, file.stat().st_size, own.perplexity, dense, own.ends, None))
-    for group in groups(outcome.rows):
-        size = group.mean(column)
-        if size and group.perplexity is not None:
-            found.append(
-                Place(point(group.first), round(size), group.perplexity, group.first, group.ends, group)
-            )
-    return found
+def _drawn(run: object, source: object) -> Outcome | None:
+    """What is shown where its bytes were measured, else what is recorded.
+
+    Raises:
+        Refused: what is shown is no longer kept.
+    """
+    outcome = shown(run)
+    if outcome is not None and len(places(outcome, "packed")) > 1:
+        return outcome
+    return recorded_sweep("bytes") if is_recorded(source) else None
 
 
-def _of_row(row: Row, column: str) -> Place:
-    ends = (row["perplexity_low"], row["perplexity_high"]) if row["perplexity_low"] else None
-    return Place(point(row), row[column], row["perplexity"], row, ends, None)
+def add_model(file: object, run: object, source: object, *controls: object) -> list[Any]:
+    """Another model's measurement beside what is shown: its run, the controls that change, and the chart."""
+    counted, percent, _, added = controls
+    before = [other.run for other in beside(added)]
+    try:
+        outcome, other = _drawn(run, source), saved_outcome(file)
+        if outcome is None:
+            raise Refused("there is nothing to draw it beside yet: press Run")
+        check_other(outcome, [*beside(added), other])
+    except Refused as error:
+        return [before, gr.update(visible=bool(before)), gr.skip(), failed(error), *([gr.skip()] * 4)]
+    keep(other)
+    now = [*before, other.run]
+    said = ready(f"{model_name(other.protocol)} is drawn beside it, by bits per byte of text.")
+    drawn_anew = values_of(run, source, counted, percent, "bits", now)
+    return [now, gr.update(visible=True), "bits", said, *drawn_anew]
+
+
+def remove_models(
+    run: object, source: object, counted: object, percent: object, lost: object, added: object
+) -> list[Any]:
+    """The chart without the added models."""
+    return [[], gr.update(visible=False), gr.skip(), "", *values_of(run, source, counted, percent, lost, [])]
 
 
 def sentence(found: Sequence[Place], cap: float, percent: int, kind: str) -> str:
     """The best within so many bytes, and what this much text cannot tell from it."""
     within = f"Within {bytes_text(round(cap))} ({percent}% of the dense model's bytes, {COUNTED[kind]})"
     best = best_within(cap, found)
-    if not isinstance(best, Place):
+    if best is None:
         return f'<p class="verdict">{within} there is no measured point.</p>'
     said = (
-        f"{within}, the best measured point is <b>{escape(best.label)}</b>: perplexity {number(best.perplexity)}, "
-        f"{number(best.perplexity / found[0].perplexity)}&nbsp;× dense, {bytes_text(best.bytes)}."
+        f"{within}, the best measured point is <b>{escape(best.label)}</b>: {_loss(best, found[0])}, "
+        f"{bytes_text(best.bytes)}."
     )
     alike = [
         escape(each.label) for each in found if each.bytes <= cap and each is not best and _alike(best, each)
@@ -181,95 +206,20 @@ def sentence(found: Sequence[Place], cap: float, percent: int, kind: str) -> str
     return f'<p class="verdict">{said}</p>'
 
 
+def _loss(place: Place, dense: Place) -> str:
+    """What a point loses, beside the dense model; perplexities of two models are not held together."""
+    if place.loss != place.perplexity:
+        return f"{number(place.loss)} bits per byte of text, dense {number(dense.loss)}"
+    return (
+        f"perplexity {number(place.perplexity)}, {number(place.perplexity / dense.perplexity)}&nbsp;× dense"
+    )
+
+
 def _alike(one: Place, other: Place) -> bool:
     if one.group is None:
         return other.group is not None and _alike(other, one)
     difference = paired(one.group, other.group or other.row)
     return difference is not None and not difference.certain
-
-
-def chart(outcome: Outcome, found: Sequence[Place], cap: float) -> PlotData:
-    """Perplexity against bytes; the front as a line, and where the bytes end."""
-    figure = new_figure(height=420)
-    best = front(found)
-    figure.add_scatter(
-        x=[each.bytes / 1e6 for each in best],
-        y=[each.perplexity for each in best],
-        mode="lines",
-        line={"color": INK, "width": 2, "dash": "dash", "shape": "hv"},
-        name="beaten by none",
-        hoverinfo="skip",
-    )
-    for label in dict.fromkeys(_in_sixteen(each) for each in found):
-        own = [each for each in found if _in_sixteen(each) == label]
-        figure.add_scatter(
-            x=[each.bytes / 1e6 for each in own],
-            y=[each.perplexity for each in own],
-            mode="markers",
-            name=name(label),
-            marker={
-                "symbol": [SYMBOLS.get(each.row["bits"] or 16, "circle") for each in own],
-                "size": 11,
-                "color": COLOURS["dense"] if own[0].group is None else colour_of(label),
-            },
-            text=[_hover(each, found) for each in own],
-            hovertemplate="%{text}<extra></extra>",
-        )
-    for bits, symbol in SYMBOLS.items():  # what the symbols mean, whoever's they are
-        if any(each.row["bits"] == bits for each in found):
-            grey = {"symbol": f"{symbol}-open", "size": 10, "color": INK, "line": {"width": 2}}
-            figure.add_scatter(x=[None], y=[None], mode="markers", name=f"{bits} bits", marker=grey)
-    figure.add_vline(x=cap / 1e6, line={"color": "#b38f00", "width": 2, "dash": "dash"})
-    values = [each.perplexity for each in found]
-    figure.update_yaxes(
-        title_text="perplexity (log scale)", **log_axis(min(values) * 0.92, min(max(values), 1e4) * 1.1)
-    )
-    figure.update_xaxes(title_text="MB of weights", rangemode="tozero")
-    title = f"What the bytes of {model_name(outcome.protocol)} buy"
-    said = "; ".join(
-        f"{each.label}: {bytes_text(each.bytes)}, perplexity {number(each.perplexity)}" for each in best
-    )
-    protocol = outcome.protocol
-    source = f"{protocol['windows']} windows of {protocol['eval_length']} tokens of {protocol['evaluation']}"
-    return drawn(figure, f"bytes-{model_name(protocol)}", title, source, f"{title}. The front: {said}")
-
-
-def _in_sixteen(place: Place) -> str:
-    """What was pruned and how, whatever its bits."""
-    return contender(place.row | {"bits": 16})
-
-
-def _hover(place: Place, found: Sequence[Place]) -> str:
-    lines = [f"<b>{place.label}</b>", f"perplexity {number(place.perplexity)}"]
-    if place.ends:
-        lines[-1] += f" ({number(place.ends[0])} to {number(place.ends[1])})"
-    lines.append(f"{bytes_text(place.bytes)}")
-    by = beaten_by(place, found)
-    lines.append("on the front" if by is None else f"beaten by {by.label}")
-    return "<br>".join(lines)
-
-
-def table(found: Sequence[Place]) -> str:
-    """Every point with its three kinds of bytes, the fewest first, and what beats it."""
-    body = ""
-    for place in sorted(found, key=lambda each: (each.bytes, each.perplexity)):
-        cells = (bytes_text(round(_size(place, each) or 0)) for each in COUNTED)
-        by = beaten_by(place, found)
-        body += (
-            f"<tr><th scope=row>{escape(place.label)}</th><td>{number(place.perplexity)}</td>"
-            f"{''.join(f'<td>{cell}</td>' for cell in cells)}"
-            f"<td>{'<b>on the front</b>' if by is None else f'beaten by {escape(by.label)}'}</td></tr>"
-        )
-    heads = ("Point", "Perplexity", "Without zeros", "Compressed", "As a file", "By the bytes above")
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Bytes of the points"><table class="results">'
-        f"<thead><tr>{''.join(f'<th scope=col>{head}</th>' for head in heads)}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
-        "<p class='hint'>Layers in the point's bits; embeddings and head in 16 bits, norms in 32, all counted. Without "
-        "zeros: kept values, a scale for 32 weights in 8 and 4 bits, and a bit for every weight. Compressed: deflate, "
-        "as in a zip, measured on evenly spaced rows of every matrix. Perplexities compare within one tokenizer "
-        "only.</p>"
-    )
 
 
 def _origin(outcome: Outcome) -> str:
@@ -284,10 +234,3 @@ def _origin(outcome: Outcome) -> str:
         f"<p class='hint'>The weights come from {file}: in 16 bits they are no more exact than there, and compress "
         "better than weights that were trained in 16.</p>"
     )
-
-
-def _size(place: Place, kind: str) -> float | None:
-    if place.label == OWN_FILE:
-        return place.bytes
-    column = f"bytes_{kind}"
-    return place.group.mean(column) if place.group else place.row.get(column)

@@ -23,6 +23,8 @@ from wanda_core.method.methods import METHODS
 
 SAVED_BYTES = 2_000_000
 MOST_ROWS = 2000
+MOST_TOKEN_BYTES = 1000
+"""Of text that a token may stand for, on average."""
 ERROR_CHARACTERS = 500
 """Of a saved row's error that are kept."""
 PLAIN = re.compile(r"[\w .,:+/()%=-]{0,300}")
@@ -123,7 +125,7 @@ def read_saved(path: Path) -> Outcome:
     Raises:
         Refused: as `saved_outcome`.
     """
-    from wanda_core.experiments.rows import load_json
+    from wanda_core.experiments.rows import is_number, load_json
 
     wrong = Refused(WRONG)
     if path.stat().st_size > SAVED_BYTES:
@@ -143,6 +145,9 @@ def read_saved(path: Path) -> Outcome:
     for value in protocol.values():
         if isinstance(value, dict | list) or len(str(value)) > 300 or broken(str(value)):
             raise wrong
+    length = protocol.get("bytes_per_token")  # earlier files lack it
+    if length is not None and not (is_number(length) and 0 < length <= MOST_TOKEN_BYTES):
+        raise wrong
     for row in rows:  # a text of megabytes would be kept with the rows
         row["error"] = row["error"] and row["error"][:ERROR_CHARACTERS]
     kept = [{"calibration": None, "masks_differ": None} | row for row in rows]

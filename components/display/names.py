@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from wanda_core.method.bits import NAMES as BITS
-from wanda_core.method.recipe import ORDERS, RECOVERIES
+from wanda_core.method.recipe import ORDERS, RECOVERIES, name_suffix
 
 NAMES = {
     "dense": "Dense",
@@ -39,8 +39,7 @@ def offered(methods: Iterable[str]) -> list[str]:
 def contender(row: dict) -> str:
     """What has a curve of its own and is better or worse than others: a row's method, `wanda ordered`,
     `wanda recovered`, or `wanda 8-bit`."""
-    ordered, recovered = ORDERS.get(row.get("order") or "none", ""), row.get("recovery") or "none"
-    return row["method"] + ordered + RECOVERIES.get(recovered, "") + BITS.get(row.get("bits") or 16, "")
+    return row["method"] + name_suffix(row)
 
 
 def untrained(contender: str) -> str:

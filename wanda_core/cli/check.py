@@ -56,6 +56,8 @@ def run(options: argparse.Namespace) -> None:
 
     from wanda_core.evaluation.perplexity import perplexity
     from wanda_core.experiments.check import check_layers, check_sizes
+    from wanda_core.experiments.front import bits_per_byte
+    from wanda_core.experiments.protocol import bytes_per_token
     from wanda_core.models.load import load
     from wanda_core.texts.sources import read_text
     from wanda_core.texts.windows import encode, evaluation_windows
@@ -81,13 +83,20 @@ def run(options: argparse.Namespace) -> None:
                     on_progress=lambda share, at, shown=shown: bar(shown, share, at),  # type: ignore[misc]
                     stop=options.stop,
                 )
-                measured[name] = {"value": found.value, "low": found.low, "high": found.high}
+                bits = bits_per_byte(found.value, bytes_per_token(each, windows))
+                measured[name] = {
+                    "value": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                    "bits_per_byte": bits,
+                }
     protocol = {
         "source": options.source,
         "dense": options.dense,
         "evaluation": text.name,
         "windows": options.windows,
         "eval_length": length,
+        "bytes_per_token": bytes_per_token(model, windows),
         "dtype": str(model.network.dtype).removeprefix("torch."),
     }
     if options.json:
@@ -122,7 +131,8 @@ def _print(layers: list[Any], sizes: Any, measured: dict[str, Any], protocol: di
     )
     for name, value in measured.items():
         interval = f" ({value['low']:.4g} to {value['high']:.4g})" if value["low"] is not None else ""
-        print(f"{name.replace('_', ' of ')} {value['value']:.4g}{interval}")
+        name = name.replace("_", " of ")
+        print(f"{name} {value['value']:.4g}{interval}, {value['bits_per_byte']:.4g} bits per byte of text")
     print(
         f"on the first {protocol['windows']} windows of {protocol['eval_length']} tokens of {protocol['evaluation']}, "
         f"with a 95% interval over windows, {protocol['dtype']}"

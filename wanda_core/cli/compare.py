@@ -175,7 +175,9 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _refuse_other_protocol(file: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
-    differing = [key for key in now if key != "date" and then.get(key) != now[key]]
+    # Neither decides what is measured, and earlier files lack the second.
+    said = ("date", "bytes_per_token")
+    differing = [key for key in now if key not in said and then.get(key) != now[key]]
     if differing:
         raise Refused(
             f"{file} was measured under another protocol ({', '.join(differing)} differ): give --json a new file"
@@ -196,10 +198,14 @@ def _whole(text: str) -> int:
 
 
 def _print_rows(rows: list[dict[str, Any]], protocol: dict[str, Any]) -> None:
+    from wanda_core.experiments.front import bits_per_byte
     from wanda_core.experiments.rows import table
 
     shown = table(rows)
     shown["times dense"] = shown["perplexity"] / rows[0]["perplexity"] if rows[0]["perplexity"] else None
+    shown["bits/byte"] = [
+        each and bits_per_byte(each, protocol["bytes_per_token"]) for each in shown["perplexity"]
+    ]
     columns = ["method", *(key for key in ("recovery", "order") if (shown[key] != "none").any())]
     columns += ["bits"] * bool((shown["bits"] != 16).any())
     columns += [
@@ -209,6 +215,7 @@ def _print_rows(rows: list[dict[str, Any]], protocol: dict[str, Any]) -> None:
         "perplexity_low",
         "perplexity_high",
         "times dense",
+        "bits/byte",
     ]
     for key in ("file", "packed", "deflated"):
         shown[f"{key} MB"] = shown[f"bytes_{key}"] / 1e6

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from wanda_core.evaluation.perplexity import perplexity
+from wanda_core.experiments.point_bytes import point_bytes
 from wanda_core.experiments.points import DENSE, blank
 from wanda_core.experiments.protocol import digest
 from wanda_core.experiments.rows import Row
@@ -101,4 +102,5 @@ def smaller_row(
         "perplexity_low": per_token(measured.low),
         "perplexity_high": per_token(measured.high),
     }
-    return blank(DENSE) | {"method": f"dense {smaller.source}"} | found
+    sizes = point_bytes(smaller, None, DENSE.bits, stop).as_row()
+    return blank(DENSE) | {"method": f"dense {smaller.source}"} | found | sizes

@@ -1,9 +1,11 @@
-"""What the bytes buy: which measured points no other one beats in both bytes and perplexity."""
+"""What the bytes buy: which measured points no other one beats in both bytes and loss."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 
 @dataclass(frozen=True)
@@ -12,28 +14,41 @@ class Bought:
 
     label: str
     bytes: int
-    perplexity: float
+    loss: float
+    """Perplexity, or bits per byte of text where models are compared: the lower the better."""
 
 
-def front(points: Sequence[Bought]) -> list[Bought]:
-    """The Pareto front, from the fewest bytes to the lowest perplexity: every other point has one of these that is
+Some = TypeVar("Some", bound=Bought)
+
+
+def front(points: Sequence[Some]) -> list[Some]:
+    """The Pareto front, from the fewest bytes to the lowest loss: every other point has one of these that is
     neither larger nor worse."""
-    found: list[Bought] = []
-    for point in sorted(points, key=lambda point: (point.bytes, point.perplexity)):
-        if not found or point.perplexity < found[-1].perplexity:
+    found: list[Some] = []
+    for point in sorted(points, key=lambda point: (point.bytes, point.loss)):
+        if not found or point.loss < found[-1].loss:
             found.append(point)
     return found
 
 
-def beaten_by(point: Bought, points: Sequence[Bought]) -> Bought | None:
-    """The point of the front with the lowest perplexity among those that are neither larger nor worse; None for one
+def beaten_by(point: Some, points: Sequence[Some]) -> Some | None:
+    """The point of the front with the lowest loss among those that are neither larger nor worse; None for one
     that is on it."""
     best = best_within(point.bytes, points)
-    return None if best is None or best == point or best.perplexity == point.perplexity else best
+    return None if best is None or best == point or best.loss == point.loss else best
 
 
-def best_within(most: float, points: Sequence[Bought]) -> Bought | None:
-    """The point of lowest perplexity with at most so many bytes, the smaller one of two alike; None where there is
+def best_within(most: float, points: Sequence[Some]) -> Some | None:
+    """The point of lowest loss with at most so many bytes, the smaller one of two alike; None where there is
     none."""
     fitting = [point for point in points if point.bytes <= most]
-    return min(fitting, key=lambda point: (point.perplexity, point.bytes), default=None)
+    return min(fitting, key=lambda point: (point.loss, point.bytes), default=None)
+
+
+def bits_per_byte(perplexity: float, bytes_per_token: float) -> float:
+    """What a model loses on a byte of text, whatever its tokenizer: log2(perplexity) / bytes of a token.
+
+    Args:
+        bytes_per_token: of the evaluated text, as `protocol` says; infinite where its tokens stand for no text.
+    """
+    return math.log2(perplexity) / bytes_per_token if bytes_per_token else math.inf

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from wanda_core.experiments.rows import COLUMNS, NAMING, Row
-from wanda_core.method.bits import NAMES
-from wanda_core.method.recipe import ORDERS, RECOVERIES, Recipe
+from wanda_core.method.recipe import Recipe, name_suffix
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def with_dense(points: Iterable[Point]) -> list[Point]:
 def describe(recipe: Recipe) -> str:
     """`wanda 50%`, `wanda 2:4 ordered`, `wanda 50% recovered`, or `wanda 50% 8-bit`."""
     amount = recipe.pattern if recipe.parsed_pattern.structured else f"{recipe.sparsity:.0%}"
-    return f"{recipe.method} {amount}{ORDERS[recipe.order]}{RECOVERIES[recipe.recovery]}{NAMES[recipe.bits]}"
+    return f"{recipe.method} {amount}{name_suffix(recipe.as_dict())}"
 
 
 def blank(point: Point) -> Row:

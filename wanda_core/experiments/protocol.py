@@ -29,6 +29,7 @@ def protocol(
             "windows": windows.shape[0],
             "eval_length": windows.shape[1],
             "evaluation_sha256": digest(windows),
+            "bytes_per_token": bytes_per_token(model, windows),
         }
     return {
         "source": model.source,
@@ -41,6 +42,15 @@ def protocol(
         **conditions(model.prunable, micro_batch),
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def bytes_per_token(model: LanguageModel, windows: Tensor) -> float:
+    """UTF-8 bytes of the text that a token stands for, over these windows: what perplexities of models with different
+    tokenizers need to be compared."""
+    text = model.tokenizer.decode(
+        windows.flatten().tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return len(text.encode()) / windows.numel()
 
 
 def digest(tokens: Tensor) -> str:

@@ -14,8 +14,7 @@ from wanda_core.experiments.report_style import STYLE
 from wanda_core.experiments.rows import Row
 from wanda_core.experiments.svg_charts import Mark, curve, heat_map, heat_scale, number
 from wanda_core.machine import gigabytes
-from wanda_core.method.bits import NAMES
-from wanda_core.method.recipe import ORDERS, RECOVERIES
+from wanda_core.method.recipe import name_suffix
 from wanda_core.models.named_sources import title_of
 
 if TYPE_CHECKING:
@@ -131,18 +130,12 @@ def report_html(
 
 def point_name(row: Row) -> str:
     """`wanda 50%`, `wanda 2:4 ordered`, `wanda 50% recovered`, or `dense`."""
-    return f"{row['method']} {_amount(row)}{_after(row)}".strip() if row["pattern"] else _contender(row)
+    return f"{row['method']} {_amount(row)}{name_suffix(row)}".strip() if row["pattern"] else _contender(row)
 
 
 def _contender(row: Row) -> str:
     """What has a curve of its own: `wanda`, `wanda recovered`."""
-    return f"{row['method']}{_after(row)}"
-
-
-def _after(row: Row) -> str:
-    """What else was done, behind the name of a point."""
-    ordered, recovered = (row.get(key) or "none" for key in ("order", "recovery"))
-    return ORDERS.get(ordered, "") + RECOVERIES.get(recovered, "") + NAMES.get(row.get("bits") or 16, "")
+    return f"{row['method']}{name_suffix(row)}"
 
 
 def _amount(row: Row) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 from wanda_core.errors import Refused
 from wanda_core.method.allocations import ALLOCATIONS, Allocation, Named, parse_allocation
-from wanda_core.method.bits import TYPES
+from wanda_core.method.bits import NAMES, TYPES
 from wanda_core.method.methods import GROUPS, METHODS, method_named
 from wanda_core.method.pattern import Pattern
 
@@ -17,6 +18,16 @@ RECOVERIES = {"none": "", "blocks": " recovered", "model": " fine-tuned"}
 """And what follows the name of a point: `wanda 50% recovered`."""
 ORDERS = {"none": "", "channels": " ordered"}
 """And what follows the name of a point, before its recovery."""
+
+
+def name_suffix(row: Mapping[str, Any]) -> str:
+    """What follows method and amount in the name of a point, such as ` ordered recovered 8-bit`.
+
+    Args:
+        row: a row of results, of which earlier versions lack some of it, or `Recipe.as_dict()`.
+    """
+    ordered, recovered = (row.get(key) or "none" for key in ("order", "recovery"))
+    return ORDERS.get(ordered, "") + RECOVERIES.get(recovered, "") + NAMES.get(row.get("bits") or 16, "")
 
 
 @dataclass(frozen=True)

@@ -14,22 +14,22 @@ POINTS = st.lists(
 
 def beats(one: Bought, other: Bought) -> bool:
     """Neither larger nor worse, and better in one of them."""
-    no_worse = one.bytes <= other.bytes and one.perplexity <= other.perplexity
-    return no_worse and (one.bytes, one.perplexity) != (other.bytes, other.perplexity)
+    no_worse = one.bytes <= other.bytes and one.loss <= other.loss
+    return no_worse and (one.bytes, one.loss) != (other.bytes, other.loss)
 
 
 @given(POINTS)
 def test_the_front_is_what_nothing_beats(points: list[Bought]) -> None:
-    wanted = {(p.bytes, p.perplexity) for p in points if not any(beats(other, p) for other in points)}
+    wanted = {(p.bytes, p.loss) for p in points if not any(beats(other, p) for other in points)}
     found = front(points)
-    assert [(p.bytes, p.perplexity) for p in found] == sorted(wanted)
+    assert [(p.bytes, p.loss) for p in found] == sorted(wanted)
 
 
 @given(POINTS)
 def test_what_beats_a_point_is_said(points: list[Bought]) -> None:
     for point in points:
         by = beaten_by(point, points)
-        worse = any(other.bytes <= point.bytes and other.perplexity < point.perplexity for other in points)
+        worse = any(other.bytes <= point.bytes and other.loss < point.loss for other in points)
         assert (by is not None) == worse
         if by is not None:
             assert by in points
@@ -43,4 +43,4 @@ def test_the_best_within_some_bytes(points: list[Bought], most: int) -> None:
     assert (best is None) == (not fitting)
     if best is not None:
         assert best.bytes <= most
-        assert best.perplexity == min(point.perplexity for point in fitting)
+        assert best.loss == min(point.loss for point in fitting)

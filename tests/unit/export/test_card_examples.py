@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from tests.support.gguf import tiny_gguf
 from tests.support.models import byte_tokenizer, snapshot, tiny
@@ -23,9 +26,9 @@ KINDS = ["folder", "packed", "masks"]
 
 
 def code_of(folder: Path) -> str:
-    """The card's one block of Python."""
-    _, code = (folder / "README.md").read_text().split("```python\n")
-    return code.split("```")[0]
+    """The card's example of fine-tuning."""
+    part = (folder / "README.md").read_text().split("## Fine-tune and keep the zeros")[1]
+    return part.split("```python\n")[1].split("```")[0]
 
 
 def run_card(folder: Path, source: Path, tokens: Tensor) -> Any:
@@ -141,3 +144,28 @@ def test_the_example_of_a_gguf_export_runs(tokens: Tensor, tmp_path: Path) -> No
     assert "llama-cli -m model.gguf" in card
     assert "The pruned layers are Q8_0" in card
     assert_zeros_kept(run_card(out, source, tokens), pruning)
+
+
+def test_the_example_for_kernels_that_skip_zeros_computes_the_same(
+    source: Path, tokens: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MACKO's kernels need a GPU: a product by the same two functions, one vector at a time, in their place."""
+    model = load(str(source))
+    pruning = prune(model.prunable, tokens, Recipe(sparsity=0.5))
+    save_pruned(model, pruning, tokens, {}, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    code = card.split("## Run it without its zeros")[1].split("```python\n")[1].split("```")[0]
+    kernels = ModuleType("macko_spmv")
+    kernels.compress = lambda weight: weight.to_sparse()  # type: ignore[attr-defined]
+    kernels.multiply = lambda weight, row: (weight.float() @ row.float()).half()  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "macko_spmv", kernels)
+    names: dict[str, Any] = {"FOLDER": str(tmp_path / "out"), "DEVICE": "cpu"}
+    with torch.no_grad():
+        exec(code, names)
+        given = names["model"](input_ids=tokens[:2]).logits
+        dense = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float16)
+        wanted = dense(input_ids=tokens[:2]).logits
+    assert torch.allclose(given, wanted, atol=0.02 * float(wanted.abs().max()))
+    computing = [module for module in names["model"].modules() if "forward" in vars(module)]
+    assert len(computing) == len(pruning.masks)
+    assert all(module.weight is None for module in computing)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from components.cost.byte_front import OWN_FILE, places, sentence, values_of
+from components.cost.byte_front import sentence, values_of
+from components.cost.byte_places import OWN_FILE, places
 from components.cost.kept import keep, recorded_sweep
 from tests.unit.components.cost.conftest import Make
 from wanda_core import Recipe
@@ -32,7 +33,7 @@ def test_the_best_within_so_many_bytes_is_named(outcome: Any) -> None:
     assert "<b>Wanda 50% 4-bit</b>" in sentence(found, 25, 25, "packed")
     assert "no measured point" in sentence(found, 10, 10, "packed")
     assert "No difference" not in sentence(found, 70, 70, "packed")
-    label, best, chart, table = values_of(_kept(outcome), "pocket", "packed", 70)
+    label, best, chart, table = values_of(_kept(outcome), "pocket", "packed", 70, "perplexity", [])
     assert "Measured here" in label
     assert "Dense 4-bit" in best
     assert "beaten by Dense 4-bit" in table
@@ -54,12 +55,12 @@ def test_other_bytes_are_other_places(outcome: Any) -> None:
 def test_what_cannot_be_shown_is_said(outcome: Any) -> None:
     for row in outcome.rows:
         row["bytes_packed"] = None
-    label, best, chart, _ = values_of(_kept(outcome), "pocket", "packed", 50)
+    label, best, chart, _ = values_of(_kept(outcome), "pocket", "packed", 50, "perplexity", [])
     assert "tick 8 and 4 bits under Advanced" in label
     assert (best, chart["visible"]) == ("", False)
-    assert "must" in values_of("", "pocket", "packed", "many")[1]
-    assert "no longer kept" in values_of("nobody's", "pocket", "packed", 50)[1]
-    recorded = values_of("", "smollm2", ["<b>"], 50)
+    assert "must" in values_of("", "pocket", "packed", "many", "bits", None)[1]
+    assert "no longer kept" in values_of("nobody's", "pocket", "packed", 50, "bits", 3)[1]
+    recorded = values_of("", "smollm2", ["<b>"], 50, ["<b>"], ["<b>"])
     assert "Recorded" in recorded[0]
     assert "come from a GGUF file in 4 bits (Q4_1)" in recorded[3]
 
