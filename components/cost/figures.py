@@ -100,9 +100,25 @@ def layers_map(outcome: Outcome, index: int | None, quantity: str) -> PlotData |
     reports = outcome.layers.get(index) if index is not None else None
     if not reports or index is None:
         return None
-    kinds = list(dict.fromkeys(report["kind"] for report in reports))
-    blocks = list(dict.fromkeys(report["block"] for report in reports))
     cells = {(report["kind"], report["block"]): 100 * report[quantity] for report in reports}
+    figure, low, high = cells_map(cells, QUANTITIES[quantity][1])
+    model, label = model_name(outcome.protocol), point(outcome.rows[index])
+    row = outcome.rows[index]
+    if quantity == "error" and row.get("recovery") not in (None, "none"):
+        label += ", before its recovery"  # which trains towards the block's output, not each layer's
+    title = f"{QUANTITIES[quantity][0]} of every layer: {label}, {model}"
+    name = f"{title}. From {low:.3g}% to {high:.3g}%"
+    return drawn(figure, f"layers-{quantity}-{model}", title, "", name)
+
+
+def cells_map(cells: Mapping[tuple[str, int], float], said: str) -> tuple[go.Figure, float, float]:
+    """A cell for each kind of layer and block, in per cent, with the ends of its colours.
+
+    Args:
+        said: what they are, in a word or two.
+    """
+    kinds = list(dict.fromkeys(kind for kind, _ in cells))
+    blocks = list(dict.fromkeys(block for _, block in cells))
     values = [[cells.get((kind, block)) for block in blocks] for kind in kinds]
     known = [value for value in cells.values() if math.isfinite(value)]
     low, high = min(known, default=0), max(known, default=1)
@@ -110,7 +126,6 @@ def layers_map(outcome: Outcome, index: int | None, quantity: str) -> PlotData |
         middle = (high + low) / 2
         low, high = middle - 0.5, middle + 0.5
     figure = new_figure(height=110 + 30 * len(kinds))
-    said = QUANTITIES[quantity][1]
     figure.add_heatmap(
         x=blocks,
         y=kinds,
@@ -125,13 +140,7 @@ def layers_map(outcome: Outcome, index: int | None, quantity: str) -> PlotData |
     )
     figure.update_xaxes(title_text="block", showgrid=False, tick0=0, dtick=math.ceil(len(blocks) / 8))
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    model, label = model_name(outcome.protocol), point(outcome.rows[index])
-    row = outcome.rows[index]
-    if quantity == "error" and row.get("recovery") not in (None, "none"):
-        label += ", before its recovery"  # which trains towards the block's output, not each layer's
-    title = f"{QUANTITIES[quantity][0]} of every layer: {label}, {model}"
-    name = f"{title}. From {low:.3g}% to {high:.3g}%"
-    return drawn(figure, f"layers-{quantity}-{model}", title, "", name)
+    return figure, low, high
 
 
 def sensitivity(outcome: Outcome) -> PlotData:

@@ -105,6 +105,7 @@ class Cost(View):
         self.bytes = BytesFront(self.form)
         self.sensitivity = sections.Sensitivity(self.form)
         self.blocks = sections.Blocks()
+        self.already = sections.Already(self.form)
         self.claims = sections.Claims()
         self.more = sections.More()
 
@@ -204,7 +205,7 @@ class Cost(View):
         self._budget(page, budget)
         self._changed(page)
         self._files(page, source, budget, by)
-        for section in (self.sensitivity, self.blocks, self.claims, self.more):
+        for section in (self.sensitivity, self.blocks, self.already, self.claims, self.more):
             section.connect(page, self.form)
         self.bytes.connect(page, self.form, self.run, self.table)
         api.serve(page)

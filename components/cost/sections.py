@@ -1,5 +1,6 @@
-"""What lies below the points of Cost: calibration sensitivity, the scan of the blocks, the paper's claims, and recorded
-sweeps. Each has a protocol of its own, and is never mixed with the rows above."""
+"""What lies below the points of Cost: calibration sensitivity, the scan of the blocks, a look at a model that was
+pruned elsewhere, the paper's claims, and recorded sweeps. Each has a protocol of its own, and is never mixed with the
+rows above."""
 
 from __future__ import annotations
 
@@ -7,13 +8,13 @@ from typing import Any
 
 import gradio as gr
 
-from components.cost import block_scan, figures, report
+from components.cost import block_scan, figures, pruned_already, report
 from components.cost.kept import recorded_sweep
 from components.cost.outcome import Outcome
 from components.cost.request import check_claims, check_sensitivity
 from components.jobs import run_button
 from components.page.form import Form
-from components.page.link_settings import number_list, some_of
+from components.page.link_settings import hub_id, number_list, some_of
 from components.page.view import Page
 from components.workspace.defaults import is_recorded
 from components.workspace.setup import TEXT_NAMES
@@ -170,6 +171,56 @@ class Blocks:
             trigger_mode="always_last",
             **QUIET,
         )
+
+
+class Already:
+    """Whether the selected model was pruned elsewhere, and what that cost."""
+
+    def __init__(self, form: Form) -> None:
+        with gr.Accordion("Is this model pruned already?", open=False, elem_id="already"):
+            gr.HTML(
+                "<p class='hint'>For a model that was pruned elsewhere: choose it on the left. Counts its zeros layer "
+                "by layer, finds the N:M pattern that holds, and measures perplexity and size.</p>"
+            )
+            form.add(
+                "pruned_from",
+                gr.Textbox(
+                    "",
+                    label="Pruned from",
+                    info="The dense model, if you know it: a Hub id, or a model on offer. Also says which kept weights "
+                    "changed.",
+                    max_lines=1,
+                    elem_id="pruned-from",
+                ),
+                hub_id,
+            )
+            self.button = run_button.lay_out(
+                "already", "Look at it", "Ready.", run_id="check-model", status_id="already-status"
+            )
+            self.model = gr.State(None)
+            self.report = gr.HTML("", elem_id="already-report")
+            self.chart = gr.Plot(visible=False, show_label=False, container=False, elem_id="already-chart")
+
+    def connect(self, page: Page, form: Form) -> None:
+        page.titles["already"] = "The look at the model"
+        source, outputs = page.panel["source"], [self.model, self.report, self.chart]
+        page.on_run(
+            self.button,
+            form=form,
+            outputs=outputs,
+            make_job=lambda values: pruned_already.check_model(values, page.sources),
+            update=lambda found, values: [
+                found.protocol["source"],
+                pruned_already.report(found),
+                gr.update(value=pruned_already.chart(found), visible=True),
+            ],
+        )
+
+        def follow(model: object, source: object) -> list[Any]:
+            """What was found is of the model that was selected then."""
+            return [gr.skip()] * 3 if model in (None, source) else [None, "", gr.update(visible=False)]
+
+        source.change(follow, [self.model, source], outputs, **QUIET)
 
 
 class Claims:

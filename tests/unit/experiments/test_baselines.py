@@ -46,7 +46,11 @@ def test_the_same_model_as_a_smaller_one_is_as_good_as_itself(llama_folder: Path
     model, again = load(str(llama_folder)), load(str(llama_folder))
     ids = encode("a fox and a hen went to market once upon a time", model.tokenizer)[None]
     dense = perplexity(model.network, ids).value
-    assert smaller_row(model, ids, again)["perplexity"] == pytest.approx(dense, rel=1e-9)
+    row = smaller_row(model, ids, again)
+    assert row["perplexity"] == pytest.approx(dense, rel=1e-9)
+    sizes = [4 if parameter.dim() == 1 else 2 for parameter in again.network.parameters()]
+    counts = [parameter.numel() for parameter in again.network.parameters()]
+    assert row["bytes_file"] == sum(size * count for size, count in zip(sizes, counts, strict=True))
 
 
 def test_fewer_tokens_for_the_same_text_count_as_such(llama_folder: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from tests.support.gguf import tiny_gguf
 from tests.support.models import byte_tokenizer, tiny
 from wanda_core import LanguageModel, Recipe, Refused, Stopped, load
+from wanda_core.experiments import check
 from wanda_core.experiments.check import check_layers, check_sizes, pattern_of
 from wanda_core.export.folder import save_pruned
 from wanda_core.pruning.prune_model import prune
@@ -132,3 +133,18 @@ def test_an_export_in_order_is_held_against_the_weights_where_its_order_puts_the
     (tmp_path / "out" / "order.safetensors").write_bytes(b"no tensors")
     with pytest.raises(Refused, match=r"order\.safetensors is damaged"):
         check_layers(ordered, dense)
+
+
+def test_a_large_file_is_compressed_in_evenly_spaced_pieces(
+    pruned: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = check_sizes(pruned, []).deflated
+    monkeypatch.setattr(check, "PIECE", 2048)
+    monkeypatch.setattr(check, "SAMPLE", 16)
+    read: list[float] = []
+    sampled = check_sizes(pruned, [], on_progress=lambda doing, share, where: read.append(share)).deflated
+    pieces = -(-(tmp_path / "pruned" / "model.safetensors").stat().st_size // 2048)
+    assert pieces > 32
+    assert 8 <= len(read) <= 16
+    assert read[-1] == 1
+    assert sampled == pytest.approx(whole, rel=0.1)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
+from gradio.utils import get_upload_folder
 
-from components.cost.byte_front import sentence, values_of
+from components.cost.byte_front import add_model, remove_models, sentence, values_of
 from components.cost.byte_places import OWN_FILE, places
 from components.cost.kept import keep, recorded_sweep
-from tests.unit.components.cost.conftest import Make
+from tests.unit.components.cost.conftest import PROTOCOL, Make
 from wanda_core import Recipe
+from wanda_core.experiments.rows import COLUMNS, to_json
 
 HALF, QUARTER = Recipe(sparsity=0.5), Recipe(sparsity=0.5, bits=4)
 
@@ -70,3 +75,62 @@ def test_the_recorded_one_holds_every_bit(kind: str) -> None:
     found = places(recorded_sweep("bytes"), kind)
     assert len(found) == 3 + 2 * 3 * 3
     assert found[0].label == "Dense"
+
+
+def test_other_models_are_held_against_this_one_by_bits_per_byte(outcome: Any, tmp_path: Path) -> None:
+    """Another model with tokens half as long: the same perplexity is twice the bits per byte."""
+    outcome.protocol["bytes_per_token"] = 4.0
+    keep(outcome)
+    rows = [{key: row[key] for key in COLUMNS} for row in outcome.rows]
+    for row in rows:
+        row["bytes_packed"] //= 2
+    file = _uploaded("other.json", to_json(PROTOCOL | {"source": "tiny/other", "bytes_per_token": 2.0}, rows))
+    asked = (outcome.run, "pocket", "packed", 70, "perplexity")
+    added, remove, lost, status, label, best, drawn, table = add_model(file, *asked, [])
+    assert (len(added), remove["visible"], lost) == (1, True, "bits")
+    assert "other is drawn beside it" in status
+    dense = [line for line in table.split("<tr>") if "Dense<" in line]
+    bits = math.log2(outcome.dense["perplexity"])
+    assert [f"<td>{bits / length:.4g}</td>" in line for line, length in zip(dense, (2, 4), strict=True)] == [
+        True
+    ] * 2
+    assert "other: Dense" in dense[0]
+    names = [trace["name"] for trace in json.loads(drawn["value"].plot)["data"]]
+    assert {"Dense", "other: Dense", "other: Wanda"} <= set(names)
+    assert "bits per byte of text, dense" in best
+    assert "Measured here" in label
+    # Perplexities of the two are never on one axis, and the same file is not drawn twice.
+    assert "other" not in values_of(*asked, added)[3]
+    again = _uploaded(
+        "again.json", to_json(PROTOCOL | {"source": "tiny/other", "bytes_per_token": 2.0}, rows)
+    )
+    assert "is drawn already" in add_model(again, *asked, added)[3]
+    assert remove_models(*asked, added)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"bytes_per_token": None}, "measured before bits per byte were"),
+        ({"evaluation": "another text"}, "compare on one text only"),
+        ({"bytes_per_token": -1}, "no saved measurement"),
+        ({"bytes_per_token": "4"}, "no saved measurement"),
+        ({"bytes_per_token": True}, "no saved measurement"),
+    ],
+)
+def test_what_cannot_be_drawn_beside_it_is_refused(outcome: Any, change: dict[str, Any], reason: str) -> None:
+    outcome.protocol["bytes_per_token"] = 4.0
+    keep(outcome)
+    rows = [{key: row[key] for key in COLUMNS} for row in outcome.rows]
+    file = _uploaded("other.json", to_json(PROTOCOL | {"bytes_per_token": 2.0} | change, rows))
+    added, remove, _, status, *_ = add_model(file, outcome.run, "pocket", "packed", 70, "perplexity", [])
+    assert reason in status
+    assert (added, remove["visible"]) == ([], False)
+
+
+def _uploaded(name: str, text: str) -> str:
+    """A file where Gradio puts uploads."""
+    folder = Path(get_upload_folder()) / hashlib.sha256(f"{name}{text}".encode()).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    return str(folder / name)

@@ -1,0 +1,196 @@
+"""Is this model pruned already? The job that looks at one that was pruned elsewhere, and what it finds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from typing import Any
+
+from gradio.components.plot import PlotData
+
+from components.cost.figures import cells_map
+from components.cost.outcome import Row
+from components.display.chart_style import drawn
+from components.display.html import model_name
+from components.display.number_format import bytes_text, number, times
+from components.jobs.job import Job, Progress, Put
+from components.recipe.request import check_setup
+from components.request_checks import check_source
+from components.workspace.experiment import Subject, fetch, prepare
+from components.workspace.measured_rows import keep_row, kept_row
+from components.workspace.setup import Setup
+from wanda_core.errors import Refused
+from wanda_core.experiments.front import bits_per_byte
+
+FEW = 0.01
+"""Share of zeros below which a model is not called pruned."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a look at a model found."""
+
+    protocol: dict[str, Any]
+    layers: tuple[Any, ...]
+    """`wanda_core.experiments.check.LayerCheck`, one for each prunable layer."""
+    sizes: Any
+    """`wanda_core.experiments.check.Sizes`."""
+    row: Row
+    """Its perplexity."""
+    dense: Row | None = None
+    """That of the model before it was pruned, where it is known."""
+    dense_protocol: dict[str, Any] | None = None
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the layers' weights that are zero."""
+        return sum(layer.zeros for layer in self.layers) / sum(layer.weights for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class CheckModel(Job):
+    """Count a model's zeros, and measure its perplexity and sizes."""
+
+    setup: Setup
+    pruned_from: str = ""
+    """Source of the dense model, or empty."""
+
+    def fetch(self, put: Put) -> None:
+        for setup in filter(None, (self.setup, self._before)):
+            fetch(setup, put)
+
+    @property
+    def _before(self) -> Setup | None:
+        return replace(self.setup, source=self.pruned_from, revision=None) if self.pruned_from else None
+
+    def compute(self, put: Put, stop: threading.Event) -> None:
+        from wanda_core.experiments.check import check_layers, check_sizes
+
+        def tell(begin: float, end: float) -> Any:
+            return lambda doing, share, where: put(
+                Progress(f"{doing[:1].upper()}{doing[1:]}: {where}", begin + (end - begin) * share)
+            )
+
+        subject = prepare(self.setup, put)
+        before = prepare(self._before, put) if self._before else None
+        layers = check_layers(
+            subject.model, before.model if before else None, on_progress=tell(0, 0.1), stop=stop
+        )
+        sizes = check_sizes(subject.model, layers, on_progress=tell(0.1, 0.3), stop=stop)
+        row = _perplexity(subject, self.setup, tell(0.3, 0.65 if before else 1), stop)
+        found = Checked(subject.protocol, tuple(layers), sizes, row)
+        if before is not None:
+            dense = _perplexity(before, self._before, tell(0.65, 1), stop)
+            found = replace(found, dense=dense, dense_protocol=before.protocol)
+        put(found)
+
+
+def _perplexity(subject: Subject, setup: Setup | None, tell: Any, stop: threading.Event) -> Row:
+    """The model's row as it is, measured unless it was."""
+    from wanda_core.experiments.measurement import Measurement
+    from wanda_core.experiments.points import DENSE
+
+    row = kept_row(subject, None)
+    if row is None:
+        measuring = Measurement(
+            subject.model, subject.windows, lambda _: subject.tokens, on_progress=tell, stop=stop
+        )
+        row = next(measuring.measure([DENSE])).row
+        if row["error"]:
+            raise Refused(row["error"])
+        keep_row(subject, None, row, setup)
+    return row
+
+
+def check_model(values: Mapping[str, object], sources: Sequence[str]) -> CheckModel:
+    """The panel's model and evaluation text, and what the model was pruned from.
+
+    Raises:
+        Refused: a setting is wrong.
+    """
+    setup, _ = check_setup(values, sources)
+    before = values.get("pruned_from") or ""
+    if not isinstance(before, str):
+        raise Refused("what it was pruned from is the name of a model")
+    before = check_source(before.strip(), sources) if before.strip() else ""
+    if before == setup.source:
+        raise Refused(
+            "this is the model itself: give the dense model that it was pruned from, or leave it out"
+        )
+    return CheckModel(setup, before)
+
+
+def chart(found: Checked) -> PlotData:
+    """Sparsity of every layer, block by kind."""
+    cells = {(layer.kind, layer.block): 100 * layer.sparsity for layer in found.layers}
+    figure, low, high = cells_map(cells, "zeros")
+    model = model_name(found.protocol)
+    title = f"Zeros in every layer of {model}"
+    return drawn(figure, f"zeros-{model}", title, "", f"{title}. From {low:.3g}% to {high:.3g}%")
+
+
+def report(found: Checked) -> str:
+    """The answer in a sentence, what it costs, and a row for each kind of layer."""
+    share, layers = found.sparsity, found.layers
+    said = f"<b>{share:.1%}</b> of the weights of its {len(layers)} layers are zero"
+    if share < FEW:
+        answer = f"Not pruned: {said}."
+    else:
+        patterns = sorted({layer.pattern for layer in layers if layer.pattern})
+        held = sum(layer.pattern is not None for layer in layers)
+        holds = f"{' or '.join(patterns)} holds in {'all' if held == len(layers) else held} of them"
+        answer = f"Pruned: {said}; {holds if patterns else 'no N:M pattern holds'}."
+    size = found.sizes
+    return (
+        f'<p class="verdict">{answer} {_cost(found)}</p>'
+        f"<p>{bytes_text(size.file)} on disk, {bytes_text(size.bitmask)} as a bitmask and values, "
+        f"{bytes_text(size.deflated)} compressed, as in a zip.</p>"
+        f"{_table(found)}"
+        f"<p class='hint'>Perplexity on the first {found.protocol['windows']} windows of "
+        f"{found.protocol['eval_length']} tokens of {escape(found.protocol['evaluation'])}, "
+        f"{escape(found.protocol['dtype'])}. N:M: at most N of every M consecutive inputs of a row are kept.</p>"
+    )
+
+
+def _cost(found: Checked) -> str:
+    row, dense = found.row, found.dense
+    per_byte = bits_per_byte(row["perplexity"], found.protocol["bytes_per_token"])
+    said = f"Its perplexity is {number(row['perplexity'])}{_interval(row)}, {number(per_byte)} bits per byte of text"
+    if dense is None or found.dense_protocol is None:
+        return f"{said}."
+    model = escape(model_name(found.dense_protocol))
+    if found.dense_protocol["evaluation_sha256"] == found.protocol["evaluation_sha256"]:
+        ratio = times(row["perplexity"] / dense["perplexity"])
+        return f"{said}: {ratio} × that of {model}, {number(dense['perplexity'])}{_interval(dense)}."
+    theirs = bits_per_byte(dense["perplexity"], found.dense_protocol["bytes_per_token"])
+    return f"{said}; {model}, which has another tokenizer, has {number(theirs)}."
+
+
+def _interval(row: Row) -> str:
+    low, high = row["perplexity_low"], row["perplexity_high"]
+    return f" ({number(low)} to {number(high)})" if low is not None else ""
+
+
+def _table(found: Checked) -> str:
+    """A row for each kind of layer."""
+    heads = ["Layers", "Count", "Zeros", "Least", "Most", "N:M"] + ["Kept that changed"] * bool(found.dense)
+    kinds: dict[str, list[Any]] = {}
+    for layer in found.layers:
+        kinds.setdefault(layer.kind, []).append(layer)
+    body = ""
+    for kind, own in kinds.items():
+        zeros = sum(layer.zeros for layer in own) / sum(layer.weights for layer in own)
+        shares = [layer.sparsity for layer in own]
+        cells = [str(len(own)), f"{zeros:.2%}", f"{min(shares):.2%}", f"{max(shares):.2%}"]
+        cells.append(" ".join(sorted({layer.pattern or "–" for layer in own})))
+        if found.dense:
+            changed = [layer.changed or 0.0 for layer in own]
+            cells.append(f"{sum(changed) / len(own):.1%}")
+        body += f"<tr><th scope=row>{escape(kind)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Zeros by kind of layer"><table class="results">'
+        f"<thead><tr>{''.join(f'<th scope=col>{head}</th>' for head in heads)}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
