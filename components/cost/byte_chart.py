@@ -62,9 +62,9 @@ def chart(outcome: Outcome, found: Sequence[Place], cap: float, per_byte: bool) 
     if per_byte:  # a logarithm already
         figure.update_yaxes(title_text="bits per byte of text")
     else:
-        figure.update_yaxes(
-            title_text="perplexity (log scale)", **log_axis(min(values) * 0.92, min(max(values), 1e4) * 1.1)
-        )
+        low = min(values)
+        high = min(max(values), max(1e4, 10 * low))  # a broken model would take all of the axis
+        figure.update_yaxes(title_text="perplexity (log scale)", **log_axis(low * 0.92, high * 1.1))
     figure.update_xaxes(title_text="MB of weights", rangemode="tozero")
     title = f"What the bytes of {model_name(outcome.protocol)} buy"
     said = "; ".join(

@@ -23,9 +23,13 @@ from components.workspace.measured_rows import keep_row, kept_row
 from components.workspace.setup import Setup
 from wanda_core.errors import Refused
 from wanda_core.experiments.front import bits_per_byte
+from wanda_core.experiments.paired import compare_rows
 
 FEW = 0.01
 """Share of zeros below which a model is not called pruned."""
+
+EVEN = 0.5
+"""Per cent by which sparsities differ at least for a picture of them to say anything."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +126,11 @@ def check_model(values: Mapping[str, object], sources: Sequence[str]) -> CheckMo
     return CheckModel(setup, before)
 
 
-def chart(found: Checked) -> PlotData:
-    """Sparsity of every layer, block by kind."""
+def chart(found: Checked) -> PlotData | None:
+    """Sparsity of every layer, block by kind; None where it is the same in all of them."""
     cells = {(layer.kind, layer.block): 100 * layer.sparsity for layer in found.layers}
+    if max(cells.values()) - min(cells.values()) < EVEN:
+        return None
     figure, low, high = cells_map(cells, "zeros")
     model = model_name(found.protocol)
     title = f"Zeros in every layer of {model}"
@@ -157,15 +163,18 @@ def report(found: Checked) -> str:
 def _cost(found: Checked) -> str:
     row, dense = found.row, found.dense
     per_byte = bits_per_byte(row["perplexity"], found.protocol["bytes_per_token"])
-    said = f"Its perplexity is {number(row['perplexity'])}{_interval(row)}, {number(per_byte)} bits per byte of text"
+    own = f"{number(per_byte)} bits per byte of text"
+    said = f"Its perplexity is {number(row['perplexity'])}{_interval(row)}"
     if dense is None or found.dense_protocol is None:
-        return f"{said}."
+        return f"{said}, {own}."
     model = escape(model_name(found.dense_protocol))
-    if found.dense_protocol["evaluation_sha256"] == found.protocol["evaluation_sha256"]:
-        ratio = times(row["perplexity"] / dense["perplexity"])
-        return f"{said}: {ratio} × that of {model}, {number(dense['perplexity'])}{_interval(dense)}."
-    theirs = bits_per_byte(dense["perplexity"], found.dense_protocol["bytes_per_token"])
-    return f"{said}; {model}, which has another tokenizer, has {number(theirs)}."
+    try:
+        ratio = compare_rows(dense, row)
+    except Refused:
+        theirs = bits_per_byte(dense["perplexity"], found.dense_protocol["bytes_per_token"])
+        return f"{said}, {own}; {model}, whose tokens are others, has {number(theirs)}."
+    sure = f" ({times(ratio.low)} to {times(ratio.high)})" if ratio.low and ratio.high else ""
+    return f"{said}, {times(ratio.ratio)}{sure} times that of {model}, {number(dense['perplexity'])}; {own}."
 
 
 def _interval(row: Row) -> str:

@@ -209,11 +209,7 @@ class Already:
             form=form,
             outputs=outputs,
             make_job=lambda values: pruned_already.check_model(values, page.sources),
-            update=lambda found, values: [
-                found.protocol["source"],
-                pruned_already.report(found),
-                gr.update(value=pruned_already.chart(found), visible=True),
-            ],
+            update=lambda found, values: self._values(found),
         )
 
         def follow(model: object, source: object) -> list[Any]:
@@ -221,6 +217,11 @@ class Already:
             return [gr.skip()] * 3 if model in (None, source) else [None, "", gr.update(visible=False)]
 
         source.change(follow, [self.model, source], outputs, **QUIET)
+
+    def _values(self, found: pruned_already.Checked) -> list[Any]:
+        chart = pruned_already.chart(found)
+        drawn = gr.update(visible=False) if chart is None else gr.update(value=chart, visible=True)
+        return [found.protocol["source"], pruned_already.report(found), drawn]
 
 
 class Claims:

@@ -47,6 +47,14 @@ def test_the_best_within_so_many_bytes_is_named(outcome: Any) -> None:
     assert drawn["layout"]["shapes"][0]["x0"] == pytest.approx(70e-6)
 
 
+def test_a_model_that_was_broken_to_begin_with_is_drawn(outcome: Any) -> None:
+    for row in outcome.rows:
+        row["perplexity"] *= 1e5
+    drawn = values_of(_kept(outcome), "pocket", "packed", 70, "perplexity", [])[2]
+    low, high = json.loads(drawn["value"].plot)["layout"]["yaxis"]["range"]
+    assert low < math.log10(outcome.dense["perplexity"]) < high
+
+
 def _kept(outcome: Any) -> str:
     keep(outcome)
     return outcome.run
