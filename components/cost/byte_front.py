@@ -12,11 +12,10 @@ import gradio as gr
 from components.cost import report
 from components.cost.byte_chart import COUNTED, chart, table
 from components.cost.byte_places import Place, beside, check_other, places
-from components.cost.files import saved_outcome
+from components.cost.files import plain_name, saved_outcome
 from components.cost.kept import keep, recorded_sweep, shown
 from components.cost.outcome import Outcome
 from components.cost.verdict import paired
-from components.display.html import model_name
 from components.display.number_format import bytes_text, number
 from components.display.status_line import failed, ready
 from components.page.form import Form
@@ -142,7 +141,7 @@ def values_of(
     cap = most / 100 * found[0].bytes
     if per_byte:
         for other in beside(added):
-            found += places(other, kind, per_byte, model_name(other.protocol))
+            found += places(other, kind, per_byte, plain_name(other))
     return [
         report.section_label(outcome),
         sentence(found, cap, most, kind),
@@ -176,7 +175,7 @@ def add_model(file: object, run: object, source: object, *controls: object) -> l
         return [before, gr.update(visible=bool(before)), gr.skip(), failed(error), *([gr.skip()] * 4)]
     keep(other)
     now = [*before, other.run]
-    said = ready(f"{model_name(other.protocol)} is drawn beside it, by bits per byte of text.")
+    said = ready(f"{plain_name(other)} is drawn beside it, by bits per byte of text.")
     drawn_anew = values_of(run, source, counted, percent, "bits", now)
     return [now, gr.update(visible=True), "bits", said, *drawn_anew]
 

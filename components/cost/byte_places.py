@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from components.cost.files import plain_name
 from components.cost.kept import shown
 from components.cost.outcome import Group, Outcome, Row, groups
-from components.display.html import model_name
 from components.display.names import contender, is_reference, point
 from wanda_core.errors import Refused
 from wanda_core.experiments.front import Bought, bits_per_byte
@@ -99,7 +99,7 @@ def check_other(outcome: Outcome, others: Sequence[Outcome]) -> None:
         others: what is drawn beside it so far, then what is to be added.
     """
     added = others[-1]
-    name = model_name(added.protocol)
+    name = plain_name(added)
     if len(others) > MOST_ADDED:
         raise Refused(f"{MOST_ADDED} models are drawn beside this one already: remove them first")
     if any(added.run != other.run and added.rows == other.rows for other in others):

@@ -116,6 +116,20 @@ def test_other_models_are_held_against_this_one_by_bits_per_byte(outcome: Any, t
     assert remove_models(*asked, added)[0] == []
 
 
+def test_a_name_out_of_a_file_is_no_markup(outcome: Any) -> None:
+    outcome.protocol["bytes_per_token"] = 4.0
+    keep(outcome)
+    rows = [{key: row[key] for key in COLUMNS} for row in outcome.rows]
+    hostile = PROTOCOL | {"source": "<a href=x>here</a><b>", "bytes_per_token": 2.0}
+    file = _uploaded("hostile.json", to_json(hostile, rows))
+    *_, status, _, best, drawn, table = add_model(file, outcome.run, "pocket", "packed", 70, "bits", [])
+    assert "is drawn beside it" in status
+    assert not any("<a" in said or "<b>'" in said for said in (status, best, table))
+    names = [trace["name"] for trace in json.loads(drawn["value"].plot)["data"]]
+    assert len(names) > 4
+    assert not any("<" in name for name in names)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
