@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -21,13 +22,16 @@ COUNTED = {
     "file": "as a file, zeros and all",
 }
 """Bytes that can be counted, and in words."""
+MARKS = ("", "-open", "-open-dot")
+"""Of what is shown, and of the models beside it."""
 SYMBOLS = {16: "circle", 8: "square", 4: "diamond"}
 
 
 def chart(outcome: Outcome, found: Sequence[Place], cap: float, per_byte: bool) -> PlotData:
     """What is lost against bytes; the front as a line, and where the bytes end."""
     figure = new_figure(height=420)
-    best = front(found)
+    found = [each for each in found if math.isfinite(each.loss)]
+    best, beaten = front(found), beaten_by(found)
     figure.add_scatter(
         x=[each.bytes / 1e6 for each in best],
         y=[each.loss for each in best],
@@ -36,34 +40,37 @@ def chart(outcome: Outcome, found: Sequence[Place], cap: float, per_byte: bool) 
         name="beaten by none",
         hoverinfo="skip",
     )
+    models = list(dict.fromkeys(each.model for each in found))
     for model, curve in dict.fromkeys((each.model, each.curve) for each in found):
-        own = [each for each in found if (each.model, each.curve) == (model, curve)]
-        open_ones = "-open" if model else ""
+        own = [at for at, each in enumerate(found) if (each.model, each.curve) == (model, curve)]
+        mark = MARKS[models.index(model)]
         figure.add_scatter(
-            x=[each.bytes / 1e6 for each in own],
-            y=[each.loss for each in own],
+            x=[found[at].bytes / 1e6 for at in own],
+            y=[found[at].loss for at in own],
             mode="markers",
             name=f"{model}: {name(curve)}" if model else name(curve),
             marker={
-                "symbol": [SYMBOLS.get(each.row["bits"] or 16, "circle") + open_ones for each in own],
+                "symbol": [SYMBOLS.get(found[at].row["bits"] or 16, "circle") + mark for at in own],
                 "size": 11,
                 "line": {"width": 2 if model else 0},
-                "color": COLOURS["dense"] if own[0].group is None else colour_of(curve),
+                "color": COLOURS["dense"] if found[own[0]].group is None else colour_of(curve),
             },
-            text=[_hover(each, found) for each in own],
+            text=[_hover(found[at], beaten[at]) for at in own],
             hovertemplate="%{text}<extra></extra>",
         )
     for bits, symbol in SYMBOLS.items():  # what the symbols mean, whoever's they are
         if any(each.row["bits"] == bits for each in found):
-            grey = {"symbol": f"{symbol}-open", "size": 10, "color": INK, "line": {"width": 2}}
+            grey = {"symbol": symbol, "size": 10, "color": INK}
             figure.add_scatter(x=[None], y=[None], mode="markers", name=f"{bits} bits", marker=grey)
     figure.add_vline(x=cap / 1e6, line={"color": "#b38f00", "width": 2, "dash": "dash"})
     values = [each.loss for each in found]
+    low, high = min(values), max(values)
     if per_byte:  # a logarithm already
-        figure.update_yaxes(title_text="bits per byte of text")
+        high = min(high, 4 * low)  # a broken model would take all of the axis
+        room = 0.05 * (high - low) or 0.05
+        figure.update_yaxes(title_text="bits per byte of text", range=[low - room, high + room])
     else:
-        low = min(values)
-        high = min(max(values), max(1e4, 10 * low))  # a broken model would take all of the axis
+        high = min(high, max(1e4, 10 * low))
         figure.update_yaxes(title_text="perplexity (log scale)", **log_axis(low * 0.92, high * 1.1))
     figure.update_xaxes(title_text="MB of weights", rangemode="tozero")
     title = f"What the bytes of {model_name(outcome.protocol)} buy"
@@ -75,14 +82,13 @@ def chart(outcome: Outcome, found: Sequence[Place], cap: float, per_byte: bool) 
     return drawn(figure, f"bytes-{model_name(protocol)}", title, source, f"{title}. The front: {said}")
 
 
-def _hover(place: Place, found: Sequence[Place]) -> str:
+def _hover(place: Place, by: Place | None) -> str:
     lines = [f"<b>{place.label}</b>", f"perplexity {number(place.perplexity)}"]
     if place.ends:
         lines[-1] += f" ({number(place.ends[0])} to {number(place.ends[1])})"
     if place.bits is not None:
         lines.append(f"{number(place.bits)} bits per byte of text")
     lines.append(f"{bytes_text(place.bytes)}")
-    by = beaten_by(place, found)
     lines.append("on the front" if by is None else f"beaten by {by.label}")
     return "<br>".join(lines)
 
@@ -90,9 +96,9 @@ def _hover(place: Place, found: Sequence[Place]) -> str:
 def table(found: Sequence[Place]) -> str:
     """Every point with its three kinds of bytes, the fewest first, and what beats it."""
     body = ""
-    for place in sorted(found, key=lambda each: (each.bytes, each.loss)):
+    rows = zip(found, beaten_by(found), strict=True)
+    for place, by in sorted(rows, key=lambda each: (each[0].bytes, each[0].loss)):
         cells = (bytes_text(round(size_of(place, each) or 0)) for each in COUNTED)
-        by = beaten_by(place, found)
         body += (
             f"<tr><th scope=row>{escape(place.label)}</th><td>{number(place.perplexity)}</td>"
             f"<td>{number(place.bits)}</td>"
@@ -114,7 +120,7 @@ def table(found: Sequence[Place]) -> str:
         f"<tbody>{body}</tbody></table></div>"
         "<p class='hint'>Layers in the point's bits; embeddings and head in 16 bits, norms in 32, all counted. Without "
         "zeros: kept values, a scale for 32 weights in 8 and 4 bits, and a bit for every weight. Compressed: deflate, "
-        "as in a zip, measured on evenly spaced rows of every matrix. Perplexities compare within one tokenizer "
-        "only; bits per byte, the logarithm of the perplexity over the bytes of text that a token stands for, between "
-        "models, too.</p>"
+        "as in a zip, measured on evenly spaced rows of every matrix. 8-bit is GGUF's; int8 is not counted. A smaller "
+        "dense model's perplexity is per token of this one; others compare within one tokenizer only. Bits per byte, "
+        "the logarithm of the perplexity over the bytes of text that a token stands for, compare between models.</p>"
     )

@@ -3,6 +3,7 @@ the best within so many bytes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -11,11 +12,11 @@ import gradio as gr
 
 from components.cost import report
 from components.cost.byte_chart import COUNTED, chart, table
-from components.cost.byte_places import Place, beside, check_other, places
+from components.cost.byte_places import Place, beside, check_other, names_of, places, told, why_not_beside
 from components.cost.files import plain_name, saved_outcome
 from components.cost.kept import keep, recorded_sweep, shown
 from components.cost.outcome import Outcome
-from components.cost.verdict import paired
+from components.display.html import model_name
 from components.display.number_format import bytes_text, number
 from components.display.status_line import failed, ready
 from components.page.form import Form
@@ -25,13 +26,15 @@ from components.request_checks import whole as whole_number
 from components.workspace.defaults import is_recorded
 from wanda_core.errors import Refused
 from wanda_core.experiments.front import best_within
+from wanda_core.experiments.paired import compare_losses
 from wanda_core.models.named_sources import gguf_file_of
 
 LOST = {"perplexity": "perplexity", "bits": "bits per byte of text"}
 """What can be drawn as lost, and in words; the second compares models whatever their tokenizers."""
 HALF = 50
 """Per cent of the dense model's bytes, at first."""
-OLD = '<p class="label">These points were measured before bits per byte were: press Run.</p>'
+OLD = '<p class="label">These points were measured before bits per byte were: choose perplexity, or press Run.</p>'
+BROKEN = '<p class="label">None of these points has a finite perplexity: the model is broken.</p>'
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 NOTHING = (
     '<p class="label">No point of this model has its bytes yet: tick 8 and 4 bits under Advanced, Rounded to, and '
@@ -137,16 +140,26 @@ def values_of(
     per_byte = lost == "bits"
     found = places(outcome, kind, per_byte)
     if not found:
-        return [OLD, "", hidden, ""]
+        return [OLD if per_byte else NOTHING, "", hidden, ""]
+    if not any(math.isfinite(place.loss) for place in found):
+        return [report.section_label(outcome), BROKEN, hidden, ""]
     cap = most / 100 * found[0].bytes
-    if per_byte:
-        for other in beside(added):
-            found += places(other, kind, per_byte, plain_name(other))
+    others = beside(added)
+    notes = []
+    for other, called in zip(others, names_of(others), strict=True):
+        reason = why_not_beside(outcome, other, kind)
+        if not per_byte:
+            notes.append(f"{called} is drawn by bits per byte of text only")
+        elif reason:
+            notes.append(f"{called} is not drawn: {reason}")
+        else:
+            found += places(other, kind, per_byte, called)
+            notes.append(told(other, called))
     return [
         report.section_label(outcome),
-        sentence(found, cap, most, kind),
+        sentence(found, cap, most, kind, model_name(outcome.protocol)),
         gr.update(value=chart(outcome, found, cap, per_byte), visible=True),
-        table(found) + _origin(outcome),
+        table(found) + _origin(outcome) + "".join(f"<p class='hint'>{escape(note)}.</p>" for note in notes),
     ]
 
 
@@ -167,7 +180,8 @@ def add_model(file: object, run: object, source: object, *controls: object) -> l
     counted, percent, _, added = controls
     before = [other.run for other in beside(added)]
     try:
-        outcome, other = _drawn(run, source), saved_outcome(file)
+        other = saved_outcome(file)  # first: it deletes the upload
+        outcome = _drawn(run, source)
         if outcome is None:
             raise Refused("there is nothing to draw it beside yet: press Run")
         check_other(outcome, [*beside(added), other])
@@ -187,38 +201,51 @@ def remove_models(
     return [[], gr.update(visible=False), gr.skip(), "", *values_of(run, source, counted, percent, lost, [])]
 
 
-def sentence(found: Sequence[Place], cap: float, percent: int, kind: str) -> str:
-    """The best within so many bytes, and what this much text cannot tell from it."""
+def sentence(found: Sequence[Place], cap: float, percent: int, kind: str, model: str) -> str:
+    """The best within so many bytes, and what this much text cannot tell from it.
+
+    Args:
+        found: the dense model first.
+        model: what it is called, where others are drawn beside it.
+    """
     within = f"Within {bytes_text(round(cap))} ({percent}% of the dense model's bytes, {COUNTED[kind]})"
-    best = best_within(cap, found)
+    best = best_within(cap, [place for place in found if math.isfinite(place.loss)])
     if best is None:
         return f'<p class="verdict">{within} there is no measured point.</p>'
+    several = any(place.model for place in found)
+    dense = found[0]
+    if several or best.loss != best.perplexity:
+        of = f" {escape(model)}" if several else ""
+        loss = f"{number(best.loss)} bits per byte of text, dense{of} {number(dense.loss)}"
+    else:
+        ratio = number(best.perplexity / dense.perplexity)
+        loss = f"perplexity {number(best.perplexity)}, {ratio}&nbsp;× dense"
     said = (
-        f"{within}, the best measured point is <b>{escape(best.label)}</b>: {_loss(best, found[0])}, "
-        f"{bytes_text(best.bytes)}."
+        f"{within}, the best measured point is <b>{escape(best.label)}</b>: {loss}, {bytes_text(best.bytes)}."
     )
-    alike = [
-        escape(each.label) for each in found if each.bytes <= cap and each is not best and _alike(best, each)
-    ]
+    others = [each for each in found if each.bytes <= cap and each is not best]
+    alike = [escape(each.label) for each in others if _alike(best, each)]
     if alike:
         said += f" No difference that this much text can show: {', '.join(alike)}."
+    if any(each.model != best.model for each in others):
+        said += " Between models there is no comparison window by window: a small difference may be chance."
     return f'<p class="verdict">{said}</p>'
 
 
-def _loss(place: Place, dense: Place) -> str:
-    """What a point loses, beside the dense model; perplexities of two models are not held together."""
-    if place.loss != place.perplexity:
-        return f"{number(place.loss)} bits per byte of text, dense {number(dense.loss)}"
-    return (
-        f"perplexity {number(place.perplexity)}, {number(place.perplexity / dense.perplexity)}&nbsp;× dense"
-    )
-
-
 def _alike(one: Place, other: Place) -> bool:
-    if one.group is None:
-        return other.group is not None and _alike(other, one)
-    difference = paired(one.group, other.group or other.row)
-    return difference is not None and not difference.certain
+    """Whether the windows' losses leave open which of two points is better."""
+    if one.row.get("evaluation_sha256") != other.row.get("evaluation_sha256"):
+        return False
+    try:
+        difference = compare_losses(_losses(one), _losses(other))
+    except Refused:
+        return False
+    return difference.low is not None and not difference.certain
+
+
+def _losses(place: Place) -> list[float]:
+    """Of the evaluation's windows, in nats; empty where they are not known."""
+    return (place.group.losses if place.group else place.row.get("window_losses")) or []
 
 
 def _origin(outcome: Outcome) -> str:

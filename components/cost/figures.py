@@ -100,7 +100,10 @@ def layers_map(outcome: Outcome, index: int | None, quantity: str) -> PlotData |
     reports = outcome.layers.get(index) if index is not None else None
     if not reports or index is None:
         return None
-    cells = {(report["kind"], report["block"]): 100 * report[quantity] for report in reports}
+    own: dict[tuple[str, int], list[float]] = {}
+    for report in reports:  # a block's experts are of one kind
+        own.setdefault((report["kind"], report["block"]), []).append(100 * report[quantity])
+    cells = {at: sum(values) / len(values) for at, values in own.items()}
     figure, low, high = cells_map(cells, QUANTITIES[quantity][1])
     model, label = model_name(outcome.protocol), point(outcome.rows[index])
     row = outcome.rows[index]

@@ -146,7 +146,7 @@ def read_saved(path: Path) -> Outcome:
         if isinstance(value, dict | list) or len(str(value)) > 300 or broken(str(value)):
             raise wrong
     length = protocol.get("bytes_per_token")  # earlier files lack it
-    if length is not None and not (is_number(length) and 0 < length <= MOST_TOKEN_BYTES):
+    if length not in (None, 0) and not (is_number(length) and 0.01 <= length <= MOST_TOKEN_BYTES):
         raise wrong
     for row in rows:  # a text of megabytes would be kept with the rows
         row["error"] = row["error"] and row["error"][:ERROR_CHARACTERS]

@@ -105,7 +105,7 @@ class Cost(View):
         self.bytes = BytesFront(self.form)
         self.sensitivity = sections.Sensitivity(self.form)
         self.blocks = sections.Blocks()
-        self.already = sections.Already(self.form)
+        self.already = sections.Already(self.form, sources)
         self.claims = sections.Claims()
         self.more = sections.More()
 

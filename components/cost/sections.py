@@ -4,6 +4,8 @@ rows above."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,7 +18,7 @@ from components.jobs import run_button
 from components.page.form import Form
 from components.page.link_settings import hub_id, number_list, some_of
 from components.page.view import Page
-from components.workspace.defaults import is_recorded
+from components.workspace.defaults import is_recorded, source_labels
 from components.workspace.setup import TEXT_NAMES
 
 PRESS_FILE = "() => setTimeout(() => document.querySelector('#file')?.click(), 300)"
@@ -176,23 +178,25 @@ class Blocks:
 class Already:
     """Whether the selected model was pruned elsewhere, and what that cost."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form, sources: Sequence[str]) -> None:
         with gr.Accordion("Is this model pruned already?", open=False, elem_id="already"):
             gr.HTML(
                 "<p class='hint'>For a model that was pruned elsewhere: choose it on the left. Counts its zeros layer "
                 "by layer, finds the N:M pattern that holds, and measures perplexity and size.</p>"
             )
+            labels = source_labels()
+            offered = [(labels.get(source, Path(source).name), source) for source in sources]
             form.add(
                 "pruned_from",
-                gr.Textbox(
-                    "",
-                    label="Pruned from",
-                    info="The dense model, if you know it: a Hub id, or a model on offer. Also says which kept weights "
-                    "changed.",
-                    max_lines=1,
+                gr.Dropdown(
+                    [("not known", ""), *offered],
+                    value="",
+                    label="Pruned from (or type owner/name of one of the Hub)",
+                    info="The dense model: then also how much worse this one is, and which kept weights changed.",
+                    allow_custom_value=True,
                     elem_id="pruned-from",
                 ),
-                hub_id,
+                lambda words: words if words in labels else hub_id(words),
             )
             self.button = run_button.lay_out(
                 "already", "Look at it", "Ready.", run_id="check-model", status_id="already-status"

@@ -63,6 +63,6 @@ def test_another_model_is_drawn_beside_it_and_a_pruned_one_looked_at(
     expect(rows).to_have_count(2, timeout=SECONDS)
     page.locator("#already button").first.click()
     page.locator("#check-model").click()
-    expect(page.locator("#already-report")).to_contain_text("Not pruned", timeout=SECONDS)
+    expect(page.locator("#already-report")).to_contain_text("is not pruned", timeout=SECONDS)
     assert visit.faults == []
     page.close()

@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> None:
     from wanda_core.experiments.check import check_layers, check_sizes
     from wanda_core.experiments.front import bits_per_byte
     from wanda_core.experiments.protocol import bytes_per_token
+    from wanda_core.experiments.rows import finite
     from wanda_core.models.load import load
     from wanda_core.texts.sources import read_text
     from wanda_core.texts.windows import encode, evaluation_windows
@@ -69,13 +70,14 @@ def run(options: argparse.Namespace) -> None:
     dense = load(options.dense, **loading) if options.dense else None
     if options.eval_length is None and model.context:
         length = min(length, model.context)
-    windows = evaluation_windows(encode(text.text, model.tokenizer), options.windows, length)
     measured = {}
     with Bar() as bar:
         layers = check_layers(model, dense, on_progress=bar, stop=options.stop)
         sizes = check_sizes(model, layers, on_progress=bar, stop=options.stop)
         for name, each in (("perplexity", model), ("perplexity_dense", dense)):
             if each is not None:
+                # Its own tokens: the dense model's tokenizer may be another.
+                windows = evaluation_windows(encode(text.text, each.tokenizer), options.windows, length)
                 shown = name.replace("_", " of ")
                 found = perplexity(
                     each.network,
@@ -83,12 +85,11 @@ def run(options: argparse.Namespace) -> None:
                     on_progress=lambda share, at, shown=shown: bar(shown, share, at),  # type: ignore[misc]
                     stop=options.stop,
                 )
-                bits = bits_per_byte(found.value, bytes_per_token(each, windows))
                 measured[name] = {
                     "value": found.value,
                     "low": found.low,
                     "high": found.high,
-                    "bits_per_byte": bits,
+                    "bits_per_byte": bits_per_byte(found.value, bytes_per_token(each, windows)),
                 }
     protocol = {
         "source": options.source,
@@ -96,13 +97,12 @@ def run(options: argparse.Namespace) -> None:
         "evaluation": text.name,
         "windows": options.windows,
         "eval_length": length,
-        "bytes_per_token": bytes_per_token(model, windows),
         "dtype": str(model.network.dtype).removeprefix("torch."),
     }
     if options.json:
         rows = [asdict(layer) | {"sparsity": layer.sparsity} for layer in layers]
         content = {"protocol": protocol, "sizes": asdict(sizes), **measured, "layers": rows}
-        write_whole(options.json, json.dumps(content, indent=1) + "\n")
+        write_whole(options.json, json.dumps(finite(content), indent=1) + "\n")
     _print(layers, sizes, measured, protocol)
 
 
@@ -119,7 +119,9 @@ def _print(layers: list[Any], sizes: Any, measured: dict[str, Any], protocol: di
         "N:M": kinds["pattern"].agg(lambda each: " ".join(sorted({str(p or "none") for p in each}))),
     }
     if protocol["dense"]:
-        columns["kept that changed"] = kinds["changed"].mean()
+        found["kept"] = found["weights"] - found["zeros"]
+        found["moved"] = found["changed"] * found["kept"]
+        columns["kept that changed"] = kinds["moved"].sum() / kinds["kept"].sum().clip(lower=1)
     print(pd.DataFrame(columns).to_string(float_format="{:.4f}".format))
     share = found["zeros"].sum() / found["weights"].sum()
     print(
@@ -127,12 +129,13 @@ def _print(layers: list[Any], sizes: Any, measured: dict[str, Any], protocol: di
     )
     print(
         f"{sizes.file / 1e6:.1f} MB on disk; {sizes.bitmask / 1e6:.1f} MB as a bitmask and values; "
-        f"{sizes.deflated / 1e6:.1f} MB deflated"
+        f"about {sizes.deflated / 1e6:.1f} MB deflated"
     )
     for name, value in measured.items():
         interval = f" ({value['low']:.4g} to {value['high']:.4g})" if value["low"] is not None else ""
-        name = name.replace("_", " of ")
-        print(f"{name} {value['value']:.4g}{interval}, {value['bits_per_byte']:.4g} bits per byte of text")
+        bits = value["bits_per_byte"]
+        per_byte = f", {bits:.4g} bits per byte of text" if bits is not None else ""
+        print(f"{name.replace('_', ' of ')} {value['value']:.4g}{interval}{per_byte}")
     print(
         f"on the first {protocol['windows']} windows of {protocol['eval_length']} tokens of {protocol['evaluation']}, "
         f"with a 95% interval over windows, {protocol['dtype']}"

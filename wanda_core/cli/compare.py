@@ -203,9 +203,8 @@ def _print_rows(rows: list[dict[str, Any]], protocol: dict[str, Any]) -> None:
 
     shown = table(rows)
     shown["times dense"] = shown["perplexity"] / rows[0]["perplexity"] if rows[0]["perplexity"] else None
-    shown["bits/byte"] = [
-        each and bits_per_byte(each, protocol["bytes_per_token"]) for each in shown["perplexity"]
-    ]
+    length = protocol["bytes_per_token"]
+    shown["bits/byte"] = [each and bits_per_byte(each, length) for each in shown["perplexity"]]
     columns = ["method", *(key for key in ("recovery", "order") if (shown[key] != "none").any())]
     columns += ["bits"] * bool((shown["bits"] != 16).any())
     columns += [

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -19,8 +18,7 @@ from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.load import PACKED
 from wanda_core.models.named_sources import gguf_file_of
 from wanda_core.models.prunable_layers import Layer
-from wanda_core.models.source import locate
-from wanda_core.models.target import Target
+from wanda_core.models.source import folder_of
 
 LENGTHS = (4, 8, 16, 32)
 """M of the N:M patterns that are looked for."""
@@ -123,7 +121,7 @@ def _order_of(model: LanguageModel) -> ChannelOrder | None:
     """The order of channels that an export of ours says it is in."""
     if gguf_file_of(model.source) is not None:
         return None
-    file = _folder(model) / ORDER
+    file = folder_of(model.source, model.revision) / ORDER
     if not file.is_file():
         return None
     check_order(model.prunable)
@@ -132,11 +130,6 @@ def _order_of(model: LanguageModel) -> ChannelOrder | None:
     except (SafetensorError, OSError) as error:
         raise Refused(f"{ORDER} is damaged: export the model again") from error
     return ChannelOrder.of_names(tensors, Shape.of(model.prunable), len(model.prunable.blocks))
-
-
-def _folder(model: LanguageModel) -> Path:
-    revision = None if Path(model.source).is_dir() else model.revision
-    return locate(model.source, revision, Target(torch.device("cpu"), model.network.dtype, None))[0]
 
 
 def _refuse_others(model: LanguageModel, dense: LanguageModel, before: dict[str, Layer]) -> None:
@@ -181,7 +174,7 @@ def check_sizes(
     files = weight_files(model)
     size = sum(file.stat().st_size for file in files)
     pieces = [(file, start) for file in files for start in range(0, file.stat().st_size, PIECE)]
-    pieces = pieces[:: -(-len(pieces) // SAMPLE)]
+    pieces = pieces[:: max(1, -(-len(pieces) // SAMPLE))]
     squeezer = zlib.compressobj()
     deflated = read = 0
     for done, (file, start) in enumerate(pieces):
@@ -205,4 +198,8 @@ def weight_files(model: LanguageModel) -> list[Path]:
     if file is not None:
         return [file]
     ours = ("masks.safetensors", "calibration.safetensors", ORDER, PACKED)
-    return [file for file in sorted(_folder(model).glob("*.safetensors")) if file.name not in ours]
+    return [
+        file
+        for file in sorted(folder_of(model.source, model.revision).glob("*.safetensors"))
+        if file.name not in ours
+    ]

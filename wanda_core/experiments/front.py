@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeVar
 
 
@@ -31,11 +32,22 @@ def front(points: Sequence[Some]) -> list[Some]:
     return found
 
 
-def beaten_by(point: Some, points: Sequence[Some]) -> Some | None:
-    """The point of the front with the lowest loss among those that are neither larger nor worse; None for one
-    that is on it."""
-    best = best_within(point.bytes, points)
-    return None if best is None or best == point or best.loss == point.loss else best
+def beaten_by(points: Sequence[Some]) -> list[Some | None]:
+    """For every point the one of lowest loss among those that are neither larger nor worse, and better in one of them;
+    None for one that nothing beats."""
+    found: list[Some | None] = [None] * len(points)
+    best: Some | None = None
+    for _, alike in groupby(
+        sorted(range(len(points)), key=lambda at: points[at].bytes), lambda at: points[at].bytes
+    ):
+        places = list(alike)
+        smallest = min((points[at] for at in places), key=lambda point: point.loss)
+        if best is None or smallest.loss < best.loss:
+            best = smallest
+        for at in places:
+            if (best.loss, best.bytes) < (points[at].loss, points[at].bytes):
+                found[at] = best
+    return found
 
 
 def best_within(most: float, points: Sequence[Some]) -> Some | None:
@@ -45,10 +57,11 @@ def best_within(most: float, points: Sequence[Some]) -> Some | None:
     return min(fitting, key=lambda point: (point.loss, point.bytes), default=None)
 
 
-def bits_per_byte(perplexity: float, bytes_per_token: float) -> float:
+def bits_per_byte(perplexity: float, bytes_per_token: float | None) -> float | None:
     """What a model loses on a byte of text, whatever its tokenizer: log2(perplexity) / bytes of a token.
 
     Args:
-        bytes_per_token: of the evaluated text, as `protocol` says; infinite where its tokens stand for no text.
+        bytes_per_token: of the evaluated text, as `protocol` says; None or 0 where its tokens stand for no text, and
+            then nothing can be said.
     """
-    return math.log2(perplexity) / bytes_per_token if bytes_per_token else math.inf
+    return math.log2(perplexity) / bytes_per_token if bytes_per_token else None

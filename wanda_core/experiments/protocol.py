@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.pruning.conditions import conditions, default_micro_batch
+from wanda_core.rust_panics import panics_as_errors
 
 
 def protocol(
@@ -44,12 +45,16 @@ def protocol(
     }
 
 
-def bytes_per_token(model: LanguageModel, windows: Tensor) -> float:
+def bytes_per_token(model: LanguageModel, windows: Tensor) -> float | None:
     """UTF-8 bytes of the text that a token stands for, over these windows: what perplexities of models with different
-    tokenizers need to be compared."""
-    text = model.tokenizer.decode(
-        windows.flatten().tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
+    tokenizers need to be compared. None where the tokenizer cannot write its own tokens."""
+    try:
+        with panics_as_errors():
+            text = model.tokenizer.decode(
+                windows.flatten().tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+    except Exception:  # no model is worth less for it
+        return None
     return len(text.encode()) / windows.numel()
 
 

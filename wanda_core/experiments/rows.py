@@ -101,7 +101,7 @@ def to_json(measured_by: dict[str, Any], rows: list[Row], **more: Any) -> str:
     Args:
         more: further keys beside them.
     """
-    content = _finite({"schema": SCHEMA, "protocol": measured_by, "rows": rows, **more})
+    content = finite({"schema": SCHEMA, "protocol": measured_by, "rows": rows, **more})
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
@@ -130,11 +130,12 @@ def save_json(file: Path, measured_by: dict[str, Any], rows: list[Row]) -> None:
     write_whole(file, to_json(measured_by, rows))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same with None for every number that JSON has no word for."""
     if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

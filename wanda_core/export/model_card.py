@@ -43,6 +43,8 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)  # zero gradients and
 """
 
 
+LEAST_FOR_KERNELS = 0.2
+"""Sparsity from which MACKO's kernels gain, as its authors say."""
 WITHOUT_ZEROS = """
 import macko_spmv  # compiles its kernels when it is first imported
 import torch
@@ -114,7 +116,8 @@ def model_card(
         parts.append("## Run it\n\n" + kind.run.replace("FILE", alone or "model.gguf"))
     if not alone:
         parts.append(f"## Fine-tune and keep the zeros\n\n{_where(kind)}\n\n```python{fine_tune(kind)}```")
-    if kind.plain and not any(isinstance(layer, ExpertLayer) for layer in model.prunable.layers):
+    enough = pruning.sparsity >= LEAST_FOR_KERNELS
+    if kind.plain and enough and not any(isinstance(layer, ExpertLayer) for layer in model.prunable.layers):
         parts.append(f"## Run it without its zeros\n\n{_packed_runs()}\n\n```python{WITHOUT_ZEROS}```")
     return ModelCard("\n\n".join(parts) + "\n")
 

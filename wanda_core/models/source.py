@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from huggingface_hub import snapshot_download
+
 from wanda_core.errors import Refused
 from wanda_core.models.hub_download import download
 from wanda_core.models.hub_id import is_hub_id
@@ -31,3 +33,14 @@ def locate(source: str, revision: str | None, target: Target) -> tuple[Path, str
     if not is_hub_id(source, owner=False):
         raise Refused(f"{source[:80]}: no such folder, and not a Hub id like owner/name")
     return download(source, revision, target)
+
+
+def folder_of(source: str, commit: str | None) -> Path:
+    """The folder that a model was loaded from, without asking the Hub again.
+
+    Args:
+        commit: of a Hub model, as it was loaded; None: `source` is here.
+    """
+    if commit is not None:
+        return Path(snapshot_download(source, revision=commit, local_files_only=True))
+    return POCKET if source == "pocket" else Path(source)

@@ -27,13 +27,12 @@ def test_the_front_is_what_nothing_beats(points: list[Bought]) -> None:
 
 @given(POINTS)
 def test_what_beats_a_point_is_said(points: list[Bought]) -> None:
-    for point in points:
-        by = beaten_by(point, points)
-        worse = any(other.bytes <= point.bytes and other.loss < point.loss for other in points)
-        assert (by is not None) == worse
+    for point, by in zip(points, beaten_by(points), strict=True):
+        assert (by is not None) == any(beats(other, point) for other in points)
         if by is not None:
             assert by in points
             assert beats(by, point)
+            assert by.loss == min(other.loss for other in points if other.bytes <= point.bytes)
 
 
 @given(POINTS, st.integers(0, 9))

@@ -28,4 +28,4 @@ def test_bits_per_byte_by_its_definition() -> None:
     assert bits_per_byte(256, 1) == 8
     assert bits_per_byte(256**3, 3) == pytest.approx(8)  # tokens of three bytes, each guessed as well
     assert bits_per_byte(math.inf, 4) == math.inf
-    assert bits_per_byte(10, 0) == math.inf
+    assert bits_per_byte(10, 0) is bits_per_byte(10, None) is None  # tokens that stand for no text

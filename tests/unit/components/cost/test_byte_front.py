@@ -25,6 +25,7 @@ HALF, QUARTER = Recipe(sparsity=0.5), Recipe(sparsity=0.5, bits=4)
 def outcome(make: Make) -> Any:
     """Dense, dense in 4 bits, half pruned, and both."""
     found = make([(HALF, [3.5, 3.6, 3.4, 3.5]), (QUARTER, [3.9, 3.9, 3.8, 3.9])])
+    found.protocol = dict(found.protocol)
     for row, size in zip(found.rows, (100, 30, 60, 20), strict=True):
         row |= {"bytes_file": 2 * size, "bytes_packed": size, "bytes_deflated": size + 1}
     return found
@@ -34,15 +35,15 @@ def test_the_best_within_so_many_bytes_is_named(outcome: Any) -> None:
     found = places(outcome, "packed")
     assert [place.label for place in found] == ["Dense", "Dense 4-bit", "Wanda 50%", "Wanda 50% 4-bit"]
     # Dense in 4 bits has the dense model's losses here: it beats half pruned in bytes and perplexity.
-    assert "<b>Dense 4-bit</b>" in sentence(found, 70, 70, "packed")
-    assert "<b>Wanda 50% 4-bit</b>" in sentence(found, 25, 25, "packed")
-    assert "no measured point" in sentence(found, 10, 10, "packed")
-    assert "No difference" not in sentence(found, 70, 70, "packed")
+    assert "<b>Dense 4-bit</b>" in sentence(found, 70, 70, "packed", "pocket")
+    assert "<b>Wanda 50% 4-bit</b>" in sentence(found, 25, 25, "packed", "pocket")
+    assert "no measured point" in sentence(found, 10, 10, "packed", "pocket")
+    assert "No difference" not in sentence(found, 70, 70, "packed", "pocket")
     label, best, chart, table = values_of(_kept(outcome), "pocket", "packed", 70, "perplexity", [])
     assert "Measured here" in label
     assert "Dense 4-bit" in best
     assert "beaten by Dense 4-bit" in table
-    assert "GGUF" not in table  # pocket comes from a folder
+    assert "come from a GGUF file" not in table  # pocket comes from a folder
     drawn = json.loads(chart["value"].plot)
     assert drawn["layout"]["shapes"][0]["x0"] == pytest.approx(70e-6)
 
@@ -53,6 +54,9 @@ def test_a_model_that_was_broken_to_begin_with_is_drawn(outcome: Any) -> None:
     drawn = values_of(_kept(outcome), "pocket", "packed", 70, "perplexity", [])[2]
     low, high = json.loads(drawn["value"].plot)["layout"]["yaxis"]["range"]
     assert low < math.log10(outcome.dense["perplexity"]) < high
+    for row in outcome.rows:
+        row["perplexity"] = math.inf
+    assert "the model is broken" in values_of(_kept(outcome), "pocket", "packed", 70, "perplexity", [])[1]
 
 
 def _kept(outcome: Any) -> str:
@@ -105,10 +109,18 @@ def test_other_models_are_held_against_this_one_by_bits_per_byte(outcome: Any, t
     assert "other: Dense" in dense[0]
     names = [trace["name"] for trace in json.loads(drawn["value"].plot)["data"]]
     assert {"Dense", "other: Dense", "other: Wanda"} <= set(names)
-    assert "bits per byte of text, dense" in best
+    assert "bits per byte of text, dense pocket" in best
+    assert "no comparison window by window" in best
+    assert "other: 4 windows of 256 tokens of the built-in stories, a machine" in table
     assert "Measured here" in label
-    # Perplexities of the two are never on one axis, and the same file is not drawn twice.
-    assert "other" not in values_of(*asked, added)[3]
+    # Perplexities of the two are never on one axis, another text is none of this model's, and a file drawn once.
+    assert "other is drawn by bits per byte of text only" in values_of(*asked, added)[3]
+    assert "other: Dense" not in values_of(*asked, added)[3]
+    outcome.protocol["evaluation"] = "another text"
+    moved = values_of(*asked[:-1], "bits", added)
+    assert "other is not drawn: it was measured on the built-in stories" in moved[3]
+    assert "other: Dense" not in moved[3]
+    outcome.protocol["evaluation"] = PROTOCOL["evaluation"]
     again = _uploaded(
         "again.json", to_json(PROTOCOL | {"source": "tiny/other", "bytes_per_token": 2.0}, rows)
     )
@@ -135,6 +147,9 @@ def test_a_name_out_of_a_file_is_no_markup(outcome: Any) -> None:
     [
         ({"bytes_per_token": None}, "measured before bits per byte were"),
         ({"evaluation": "another text"}, "compare on one text only"),
+        ({"eval_length": 2048}, "longer windows cost less"),
+        ({"windows": 2}, "2 windows of 256 tokens, this one on 4 windows"),
+        ({"source": "pocket"}, "is drawn already"),
         ({"bytes_per_token": -1}, "no saved measurement"),
         ({"bytes_per_token": "4"}, "no saved measurement"),
         ({"bytes_per_token": True}, "no saved measurement"),
@@ -144,7 +159,9 @@ def test_what_cannot_be_drawn_beside_it_is_refused(outcome: Any, change: dict[st
     outcome.protocol["bytes_per_token"] = 4.0
     keep(outcome)
     rows = [{key: row[key] for key in COLUMNS} for row in outcome.rows]
-    file = _uploaded("other.json", to_json(PROTOCOL | {"bytes_per_token": 2.0} | change, rows))
+    file = _uploaded(
+        "other.json", to_json(PROTOCOL | {"source": "tiny/other", "bytes_per_token": 2.0} | change, rows)
+    )
     added, remove, _, status, *_ = add_model(file, outcome.run, "pocket", "packed", 70, "perplexity", [])
     assert reason in status
     assert (added, remove["visible"]) == ([], False)

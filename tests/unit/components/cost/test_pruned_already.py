@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ from components.jobs.job import Progress
 from components.recipe.layout import DEFAULTS
 from components.workspace.setup import Setup
 from tests.support.models import byte_tokenizer, tiny
+from tests.unit.components.cost.conftest import PROTOCOL
 from wanda_core import Refused, load, perplexity, read_text
+from wanda_core.experiments.check import LayerCheck, Sizes
 
 PANEL = DEFAULTS | {
     "calibration": "stories",
@@ -59,7 +63,7 @@ def test_the_job_finds_zeros_sizes_and_both_perplexities(pruned: str, llama_fold
     shares = [event.share for event in events if isinstance(event, Progress)]
     assert shares == sorted(shares)
     said = report(found)
-    assert "Pruned: <b>" in said
+    assert "pruned is pruned: <b>" in said
     assert "2:4 holds in 1 of them" in said
     assert found.dense is not None
     ratio = found.row["perplexity"] / found.dense["perplexity"]
@@ -79,7 +83,7 @@ def test_a_dense_model_is_said_to_be_dense(llama_folder: Path) -> None:
     events: list[Any] = []
     setup = Setup(str(llama_folder), "stories", "stories", samples=2, length=32, windows=2)
     CheckModel(setup).compute(events.append, threading.Event())
-    assert "Not pruned: <b>0.0%</b>" in report(events[-1])
+    assert f"{llama_folder.name} is not pruned: <b>0.0%</b>" in report(events[-1])
     assert "Kept that changed" not in report(events[-1])
     assert chart(events[-1]) is None
 
@@ -100,3 +104,32 @@ def test_what_it_was_pruned_from_is_checked(before: object, reason: str) -> None
 def test_nothing_need_be_known_of_the_dense_model() -> None:
     job = check_model(PANEL | {"source": "pocket", "pruned_from": " "}, ["pocket"])
     assert (job.setup.source, job.pruned_from) == ("pocket", "")
+
+
+def _checked(shares: Sequence[float], row: dict[str, Any], **more: Any) -> Checked:
+    """Of one block, a layer with each of these shares of zeros, all of one kind."""
+    layers = [
+        LayerCheck(f"mlp.experts.{n}", 0, "mlp", 1000, int(1000 * s), None, None)
+        for n, s in enumerate(shares)
+    ]
+    layers.append(LayerCheck("mlp.router", 0, "router", 1000, 100, None, None))
+    protocol = PROTOCOL | {"bytes_per_token": 4.0} | more
+    return Checked(protocol, tuple(layers), Sizes(10, 8, 5), {"perplexity": 8.0} | row)
+
+
+UNSURE = {"perplexity_low": None, "perplexity_high": None, "evaluation_sha256": "e0"}
+
+
+def test_experts_of_a_block_are_counted_together() -> None:
+    drawn = chart(_checked([0.9, 0.1, 0.0, 0.5], UNSURE))
+    assert drawn is not None
+    cells = json.loads(drawn.plot)["data"][0]
+    assert dict(zip(cells["y"], (row[0] for row in cells["z"]), strict=True)) == {"mlp": 37.5, "router": 10}
+
+
+def test_few_zeros_may_be_of_rounding_and_a_broken_model_is_called_so() -> None:
+    assert "or rounded to few bits" in report(_checked([0.1, 0.12], UNSURE))
+    broken = report(_checked([0.5, 0.5], UNSURE | {"perplexity": math.inf}))
+    assert "is pruned: <b>" in broken
+    assert "It is broken" in broken
+    assert "8, 0.75 bits per byte of text" in report(_checked([0.5], UNSURE))
