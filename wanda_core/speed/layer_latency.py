@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +90,7 @@ def _measure_point(
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(shape, generator=generator).to(dtype)
     inputs = torch.randn(tokens, shape[1], generator=generator).to(dtype).to(device)
-    contenders, missing = _contenders(weight, device, tokens)
+    contenders, missing = _contenders(weight, device)
     copies = max(1, min(64, cold_bytes(device) // weight.nbytes))
     errors = {name: _wrong(make, pruned, inputs) for name, (make, pruned, _) in contenders.items()}
     calls: dict[str, Callable[[], Any]] = {}
@@ -121,7 +120,7 @@ def _all_products(products: Sequence[Callable[[Tensor], Tensor]], inputs: Tensor
 
 
 def _contenders(
-    weight: Tensor, device: torch.device, tokens: int
+    weight: Tensor, device: torch.device
 ) -> tuple[dict[str, tuple[Any, Tensor, int]], dict[str, str]]:
     """What is timed: by name, a function that makes a product, the weight with its zeros and the bytes it reads; and
     by name why one is not."""
@@ -161,31 +160,28 @@ def _contenders(
                 found[f"2:4 {backend}"] = (make, two_four, size)
         return found, missing
 
-    from wanda_core.speed.kernels.cpu import FEW, Tiled, TiledDense, TiledMasked, TiledTwoFour
+    from wanda_core.speed.kernels.cpu import Tiled, TiledDense, TiledMasked, TiledTwoFour
 
-    tiled: dict[str, tuple[Tiled, Tensor]] = {}
+    tiled: dict[str, tuple[Callable[[], Tiled], Tensor]] = {}
     if reason := why_not_on_cpu(dtype, two_four=True):
         return found, dict.fromkeys(("dense numba", "2:4 numba", "bitmask numba"), reason)
-    if tokens <= FEW:
-        tiled["dense numba"] = (TiledDense(weight), weight)
-    else:
-        missing["dense numba"] = f"beyond {FEW} tokens all products are torch's, with unpacked weights"
+    tiled["dense numba"] = (partial(TiledDense, weight), weight)
     if mask is None:
         missing["2:4 numba"] = width
     else:
-        tiled["2:4 numba"] = (TiledTwoFour(TwoFour.pack(two_four, mask)), two_four)
+        tiled["2:4 numba"] = (partial(TiledTwoFour, TwoFour.pack(two_four, mask)), two_four)
     if reason := why_not_on_cpu(dtype, two_four=False):
         missing["bitmask numba"] = reason
     else:
-        tiled["bitmask numba"] = (TiledMasked(Masked.pack(half, half != 0)), half)
-    for name, (kernel, matrix) in tiled.items():
-        found[name] = (partial(_copied, kernel), matrix, kernel.nbytes)
+        tiled["bitmask numba"] = (partial(TiledMasked, Masked.pack(half, half != 0)), half)
+    for name, (new, matrix) in tiled.items():
+        found[name] = (partial(_product, new), matrix, new().nbytes)
     return found, missing
 
 
-def _copied(kernel: Any) -> Callable[[Tensor], Tensor]:
-    """The product of a tiled weight's own copy."""
-    return copy.deepcopy(kernel).linear
+def _product(new: Callable[[], Any]) -> Callable[[Tensor], Tensor]:
+    """The product of a tiled weight of its own."""
+    return new().linear
 
 
 def _wrong(make: Callable[[], Callable[[Tensor], Tensor]], weight: Tensor, inputs: Tensor) -> str:

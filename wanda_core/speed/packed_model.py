@@ -62,8 +62,8 @@ class Packed:
 def pack(prunable: PrunableModel, pruning: Pruning, stop: threading.Event | None = None) -> Packed:
     """Pack every pruned layer that a kernel takes on this machine; the model is left as it is.
 
-    Float32 on a CPU goes through numba (compiled once for a machine, some seconds): 2:4 masks everywhere, others where
-    the processor has AVX-512. Float16 and bfloat16 on CUDA go through torch, 2:4 only.
+    Float32 and bfloat16 on a CPU go through numba (compiled once for a machine, some seconds): 2:4 masks everywhere,
+    others where the processor has AVX-512. Float16 and bfloat16 on CUDA go through torch, 2:4 only.
 
     Raises:
         Stopped: `stop` was set while the weights were packed, seconds for a large model.
@@ -123,12 +123,13 @@ def why_not(layer: Layer, mask: Tensor) -> str:
 
 def why_not_on_cpu(dtype: torch.dtype, two_four: bool) -> str:
     """Why a CPU kernel does not take weights of that dtype, under a 2:4 mask or any other; empty where it does."""
-    from wanda_core.speed.kernels import lanes
+    from wanda_core.speed.kernels import cpu
 
-    if dtype != torch.float32:
-        return "on a CPU the kernels take float32 only"
-    if not two_four and not lanes.fast():
-        return "without AVX-512 the CPU kernels take 2:4 masks only"
+    if dtype not in cpu.DTYPES:
+        return "on a CPU the kernels take float32 and bfloat16"
+    if not two_four and not cpu.expands(dtype):
+        which = "AVX-512" if dtype == torch.float32 else "AVX-512 VBMI2"
+        return f"without {which} the CPU kernels take 2:4 masks only"
     return ""
 
 
@@ -142,13 +143,13 @@ def _kernel(weight: Tensor, mask: Tensor) -> tuple[Product, str, int]:
         product = partial(functional.linear, weight=sparse)
         product(weight.new_zeros(1, weight.shape[1]))  # what the kernel refuses it refuses here
         return product, f"2:4 {backend}", cuda.compressed_bytes(sparse)
-    from wanda_core.speed.kernels.cpu import TiledMasked, TiledTwoFour
+    from wanda_core.speed.kernels.cpu import Tiled, TiledMasked, TiledTwoFour
 
     if is_two_four(mask):
-        two_four = TiledTwoFour(TwoFour.pack(weight, mask))
-        return two_four.linear, "2:4 numba", two_four.nbytes
-    masked = TiledMasked(Masked.pack(weight, mask))
-    return masked.linear, "bitmask numba", masked.nbytes
+        tiled: Tiled = TiledTwoFour(TwoFour.pack(weight, mask))
+    else:
+        tiled = TiledMasked(Masked.pack(weight, mask))
+    return tiled.linear, tiled.kernel, tiled.nbytes
 
 
 def _forward(product: Product, bias: Any) -> Product:

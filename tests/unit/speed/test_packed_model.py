@@ -23,7 +23,7 @@ def logits(network: PreTrainedModel, tokens: Tensor) -> Tensor:
 def test_packed_computes_as_masked_dense(
     network: PreTrainedModel, prunable: PrunableModel, tokens: Tensor, pattern: str, kernel: str, monkeypatch
 ) -> None:
-    monkeypatch.setattr("wanda_core.speed.kernels.lanes.fast", lambda: True)  # right everywhere, if slow
+    monkeypatch.setattr("wanda_core.speed.kernels.cpu.expands", lambda _: True)  # right everywhere, if slow
     before = snapshot(network)
     pruning = prune(prunable, tokens, Recipe(pattern=pattern))
     with pruning.applied(prunable):
@@ -59,7 +59,7 @@ def test_recovered_norms_are_computed_with(llama: PrunableModel, tokens: Tensor)
 
 
 def test_what_no_kernel_takes_stays_masked_dense(llama: PrunableModel, tokens: Tensor, monkeypatch) -> None:
-    monkeypatch.setattr("wanda_core.speed.kernels.lanes.fast", lambda: False)
+    monkeypatch.setattr("wanda_core.speed.kernels.cpu.expands", lambda _: False)
     pruning = prune(llama, tokens, Recipe(sparsity=0.5))
     with pruning.applied(llama):
         expected = llama.decoder(tokens).last_hidden_state

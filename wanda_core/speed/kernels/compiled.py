@@ -10,9 +10,11 @@ import numba
 
 def njit(**how: Any) -> Callable[[Callable[..., Any]], Any]:
     """`numba.njit(nogil=True, cache=True)`, also where neither this package's folder nor the user's can be written to,
-    and where what was kept is damaged or the disk is full."""
+    and where what was kept is damaged or the disk is full. Where numba is disabled, the function as it is."""
 
     def decorate(function: Callable[..., Any]) -> Any:
+        if numba.config.DISABLE_JIT:
+            return function
         try:
             kernel = numba.njit(nogil=True, cache=True, **how)(function)
         except RuntimeError:  # no folder for it
