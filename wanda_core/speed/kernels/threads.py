@@ -24,21 +24,34 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_anew)  # a child process has the pool without its threads
 
 
-def in_parts(work: Callable[[int, int], object], count: int, most: int) -> None:
-    """Call `work(first, last)` for parts of 0 to `count`, at once: `most` of them, or as many as torch may use threads.
+PIECES = 4
+"""Parts for each thread: one that the system lets wait leaves its parts to the others."""
 
-    What no other thread has begun when this one is done with its own part, it does itself: callers do not wait for
-    each other.
+LEAST = 4
+"""Of what is counted, in a part: each has its inputs to arrange for itself."""
+
+
+def in_parts(work: Callable[[int, int], object], count: int, most: int) -> None:
+    """Call `work(first, last)` for parts of 0 to `count`, by at most `most` threads, and as many as torch may use.
+
+    Each takes the next part when it is done with one. Helpers that have not begun when none is left are not waited
+    for, so callers do not wait for each other.
     """
-    parts = max(1, min(torch.get_num_threads(), count, most))
-    bounds = [(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
-    given = [(_pool.submit(work, *bound), bound) for bound in bounds[1:]]
+    threads = max(1, min(torch.get_num_threads(), count, most))
+    if threads == 1:
+        work(0, count)
+        return
+    parts = max(threads, min(PIECES * threads, count // LEAST))
+    turns = iter(range(parts))
+
+    def take_turns() -> None:
+        for part in turns:
+            work(count * part // parts, count * (part + 1) // parts)
+
+    helpers = [_pool.submit(take_turns) for _ in range(threads - 1)]
     try:
-        work(*bounds[0])
+        take_turns()
     finally:
-        mine = [bound for future, bound in given if future.cancel()]
-    for bound in mine:
-        work(*bound)
-    for future, _ in given:
-        if not future.cancelled():
-            future.result()
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()

@@ -21,7 +21,8 @@ def four_threads():
 
 
 @pytest.mark.parametrize(
-    ("count", "most", "parts"), [(10, 4, 4), (10, 9, 4), (10, 1, 1), (3, 4, 3), (0, 4, 1)]
+    ("count", "most", "parts"),
+    [(100, 4, 16), (100, 9, 16), (100, 2, 8), (10, 4, 4), (10, 1, 1), (3, 4, 3), (0, 4, 1)],
 )
 def test_parts_cover_all(count: int, most: int, parts: int) -> None:
     seen: list[tuple[int, int]] = []
@@ -31,7 +32,7 @@ def test_parts_cover_all(count: int, most: int, parts: int) -> None:
 
 
 def test_what_no_helper_begins_the_caller_does() -> None:
-    busy, done = threading.Event(), threading.Event()
+    done = threading.Event()
     helpers = os.cpu_count() or 1
     started = threading.Barrier(helpers + 1)
 
@@ -45,18 +46,20 @@ def test_what_no_helper_begins_the_caller_does() -> None:
     by: list[int] = []
     in_parts(lambda *_: by.append(threading.get_ident()), 4, 4)
     done.set()
-    busy.set()
     assert by == [threading.get_ident()] * 4
 
 
-@pytest.mark.parametrize("failing", [0, 3])
-def test_an_error_in_any_part_is_raised(failing: int) -> None:
+@pytest.mark.parametrize("of_caller", [True, False])
+def test_an_error_of_any_thread_is_raised(of_caller: bool) -> None:
+    caller, both = threading.get_ident(), threading.Barrier(2, timeout=20)
+
     def work(first: int, last: int) -> None:
-        if first == failing:
+        both.wait()
+        if (threading.get_ident() == caller) == of_caller:
             raise ValueError("here")
 
     with pytest.raises(ValueError, match="here"):
-        in_parts(work, 4, 4)
+        in_parts(work, 2, 2)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
