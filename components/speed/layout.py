@@ -19,6 +19,7 @@ from components.speed.report import (
     missing_html,
     protocol_html,
     published_html,
+    rates_html,
     sizes_html,
     source_label,
     verdict_html,
@@ -118,6 +119,9 @@ def _values(outcome: Latency, recorded: bool = False) -> list[Any]:
         gr.update(value=model_figure(outcome.rows), visible=True),
         SHAPES_NOTE,
         gr.update(value=shapes_figure(outcome.rows), visible=True),
-        sizes_html(outcome.sizes) + published_html(outcome.rows) + missing_html(outcome.rows),
+        rates_html(outcome.rows, outcome.protocol)
+        + sizes_html(outcome.sizes)
+        + published_html(outcome.rows)
+        + missing_html(outcome.rows),
         protocol_html(outcome.protocol, recorded),
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from components.display.names import name
 from components.display.number_format import bytes_text, threads
+from components.speed.figures import kernel_name
 
 
 def source_label(protocol: dict[str, Any], recorded: bool) -> str:
@@ -76,6 +77,30 @@ def missing_html(rows: list[dict[str, Any]]) -> str:
         return ""
     items = "".join(f"<li>{escape(kernel)}: {escape(reason)}</li>" for kernel, reason in reasons)
     return f"<details class='hint'><summary>Not measured, and why</summary><ul>{items}</ul></details>"
+
+
+def rates_html(rows: list[dict[str, Any]], protocol: dict[str, Any]) -> str:
+    """What each product reaches of what the machine can do; empty for what was recorded without it."""
+    if "peaks" not in protocol:
+        return ""
+    read, multiplied = (protocol["peaks"][f"giga{what}_per_second"] for what in ("bytes", "flops"))
+    body = "".join(
+        f"<tr><th>{row['shape']}, {row['tokens']} token{'s' * (row['tokens'] > 1)}</th>"
+        f"<td>{escape(kernel_name(row['kernel']))}</td>"
+        f"<td>{row['gigabytes_per_second']:.3g}</td><td>{row['gigabytes_per_second'] / read:.0%}</td>"
+        f"<td>{row['gigaflops_per_second']:.3g}</td><td>{row['gigaflops_per_second'] / multiplied:.0%}</td></tr>"
+        for row in rows
+        if row["part"] == "layer" and row["error"] is None
+    )
+    return (
+        "<details><summary>What is left of this machine: at most "
+        f"{read:.3g} GB/s read and {multiplied:.3g} GFLOP/s multiplied</summary>"
+        '<div class="scroll" tabindex="0"><table class="results" id="speed-rates"><thead><tr><th>Product</th>'
+        "<th>Kernel</th><th>GB/s</th><th>Of the most</th><th>GFLOP/s</th><th>Of the most</th></tr></thead>"
+        f"<tbody>{body}</tbody></table></div><p class='hint'>The most is the sum of an array of 256 MB and torch's "
+        "product of square matrices, in this run. One token is limited by reading, many by multiplying. Above 100%: "
+        "weights from a cache, or 2:4, which leaves out half of the multiplications counted here.</p></details>"
+    )
 
 
 PUBLISHED = (

@@ -121,7 +121,10 @@ def _print_rows(rows: list[dict[str, Any]], protocol: dict[str, Any]) -> None:
     print(
         "\nMedians and quartiles of interleaved rounds. times_dense: how many times as fast as torch's dense product, "
         "below 1 slower;\ntimes_own_dense: as a dense kernel of the same build; bound: what reading fewer bytes "
-        f"alone would give.\n{protocol['device']}, {protocol['dtype']}, {protocol['threads']} threads, "
+        "alone would give; gigaflops_per_second: of the dense product's operations, of which 2:4 leaves out half.\n"
+        f"At most, in this run: {protocol['peaks']['gigabytes_per_second']:.4g} GB/s of a sum, "
+        f"{protocol['peaks']['gigaflops_per_second']:.4g} GFLOP/s of a product of square matrices.\n"
+        f"{protocol['device']}, {protocol['dtype']}, {protocol['threads']} threads, "
         f"torch {protocol['torch']}. CUDA: {protocol['cuda']}."
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from wanda_core.models.prunable_layers import ExpertLayer, PrunableModel
 from wanda_core.speed.kernels import cuda
 from wanda_core.speed.kernels.formats import Masked, TwoFour
 from wanda_core.speed.packed_model import why_not_on_cpu
+from wanda_core.speed.peaks import measure_peaks
 from wanda_core.speed.timing import (
     GRAPH,
     ROUNDS,
@@ -109,7 +111,11 @@ def _measure_point(
         size = contenders[name.removesuffix(GRAPH)][2]
         row = {"kernel": name, "bytes": size, "bound": weight.nbytes / size, "error": said or None}
         if name in times:
-            row |= timing([seconds / copies for seconds in times[name]], tokens)
+            timed = timing([seconds / copies for seconds in times[name]], tokens)
+            row |= timed | {
+                "gigabytes_per_second": size / timed["milliseconds"] / 1e6,
+                "gigaflops_per_second": 2 * weight.numel() * tokens / timed["milliseconds"] / 1e6,
+            }
         rows.append(row)
     fill_in_ratios(rows)
     return rows + [{"kernel": name, "error": reason} for name, reason in missing.items()]
@@ -213,7 +219,7 @@ def cold_bytes(device: torch.device) -> int:
 
 
 def protocol(model: LanguageModel | None, tokens: Sequence[int], device: torch.device, dtype: Any) -> Row:
-    """How and where it is measured, and what cannot be measured on this machine."""
+    """How and where it is measured, what the machine can do at most, and what cannot be measured on it."""
     described = (
         {"source": None, "revision": None}
         if model is None
@@ -224,6 +230,7 @@ def protocol(model: LanguageModel | None, tokens: Sequence[int], device: torch.d
         | machine(device, dtype)
         | {
             "tokens": list(tokens),
+            "peaks": asdict(measure_peaks(device, dtype)),
             "rounds": f"interleaved, up to {ROUNDS} for a shape",
             "cuda": "measured"
             if device.type == "cuda"

@@ -116,6 +116,9 @@ def measure_model(
             for name in variants
         ]
         fill_in_ratios(of_part)
+        if part == "decode":
+            for row in of_part:
+                row["gigabytes_per_second"] = row["bytes"] / row["milliseconds"] / 1e6
         rows += of_part
     return rows, packs
 

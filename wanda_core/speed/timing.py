@@ -48,13 +48,16 @@ COLUMNS = (
     "times_own_dense",
     "bytes",
     "bound",
+    "gigabytes_per_second",
+    "gigaflops_per_second",
     "error",
 )
 """`part`: `layer`, `prefill` or `decode`. `shape`: OUTxIN of a layer. `layers`: how many of that shape the model has.
 `milliseconds`: median of a call (`layer`), of all of a prompt (`prefill`), of one token (`decode`); `low` and `high`:
 its quartiles. `times_dense`: how many times as fast as torch's dense product; `times_own_dense`: as a dense kernel of
 the same build as the packed ones. `bytes`: of the weights that are read; `bound`: how many times as fast as dense it
-would be, were reading them all there is to it."""
+would be, were reading them all there is to it. `gigabytes_per_second`: of the weights read; `gigaflops_per_second`: of
+the dense product's multiplications and additions, of which 2:4 leaves out half; see `peaks` for the most there is."""
 
 
 Row = dict[str, Any]

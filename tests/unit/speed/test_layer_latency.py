@@ -28,6 +28,9 @@ def test_rows_of_shapes() -> None:
     assert packed["bytes"] == 64 * 32 * 2.125
     assert packed["bound"] == pytest.approx(4 / 2.125)
     assert packed["low"] <= packed["milliseconds"] <= packed["high"]
+    seconds = packed["milliseconds"] / 1000
+    assert packed["gigabytes_per_second"] == pytest.approx(64 * 32 * 2.125 / seconds / 1e9)
+    assert packed["gigaflops_per_second"] == pytest.approx(2 * 64 * 32 / seconds / 1e9)
     dense = measured["64x32", 1, "dense"]
     assert dense["times_dense"] == 1
     assert packed["times_dense"] == pytest.approx(dense["milliseconds"] / packed["milliseconds"])
@@ -58,3 +61,10 @@ def test_a_wrong_product_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = (row for row in rows if row["kernel"] == "2:4 numba")
     assert "gives another product" in row["error"]
     assert row["milliseconds"] is None
+
+
+def test_the_protocol_says_what_the_machine_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what is read the bytes, and of a product two operations for each of its multiplications."""
+    monkeypatch.setattr("wanda_core.speed.peaks.seconds_of", lambda call, device: 0.5)
+    peaks = module.protocol(None, [1], CPU, torch.float32)["peaks"]
+    assert peaks == {"gigabytes_per_second": 2**28 / 0.5e9, "gigaflops_per_second": 2 * 1024**3 / 0.5e9}
