@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
+
+STAMP = tuple(
+    (file.name, file.stat().st_mtime, file.stat().st_size)
+    for file in sorted(Path(__file__).parent.glob("*.py"))
+)
+"""What tells one state of this folder's modules from another."""
 
 
 def njit(**how: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -19,6 +26,8 @@ def njit(**how: Any) -> Callable[[Callable[..., Any]], Any]:
             kernel = numba.njit(nogil=True, cache=True, **how)(function)
         except RuntimeError:  # no folder for it
             return numba.njit(nogil=True, **how)(function)
+        # Kernels are written by the other modules here: what was kept is of no use once one of them has changed.
+        kernel._cache._cache_file._source_stamp = STAMP
         _forgive(kernel._cache)
         return kernel
 
