@@ -97,6 +97,14 @@ def test_product_by_more_threads_than_cores(kind: Kind, tokens: int) -> None:
         torch.set_num_threads(before)
 
 
+def test_more_inputs_than_a_cache_holds() -> None:
+    weight, mask = pruned(32, 11008)
+    inputs = torch.randn(70, 11008, generator=torch.Generator().manual_seed(1))
+    for dtype in (torch.float32, torch.bfloat16):
+        tiled = KINDS["2:4"](weight.to(dtype), mask)
+        assert_close_to_exact(tiled.linear(inputs.to(dtype)), weight.to(dtype), inputs.to(dtype))
+
+
 def test_bytes_of_a_weight() -> None:
     weight, mask = pruned(64, 576)
     for dtype, two_four, bitmask in ((torch.float32, 2.125, 2.125), (torch.bfloat16, 1.125, 1.125)):
