@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from wanda_core.errors import check_stop
 from wanda_core.evaluation.dense_answers import DenseAnswers
 from wanda_core.evaluation.student_t import t_quantile
 from wanda_core.machine import refused_if_out_of_memory
+from wanda_core.models.block_stream import BlockStream, stream_of
 from wanda_core.texts.windows import check_windows
 
 POSITIONS = 64
@@ -22,6 +24,10 @@ POSITIONS = 64
 
 POSITIONS_ON_CUDA = 512
 """There small kernels leave most of the device idle."""
+
+
+OnProgress = Callable[[float, str], None]
+"""Called with the share done, and where in text or model it is."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,11 @@ def perplexity(
     *,
     dense: DenseAnswers | None = None,
     record: DenseAnswers | None = None,
-    on_progress: Callable[[float, str], None] | None = None,
+    on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
 ) -> Perplexity:
-    """Perplexity of a causal language model as it computes now. One forward for each window serves all figures.
+    """Perplexity of a causal language model as it computes now. One forward for each window serves all figures; where
+    the weights lie in files, all windows go through one block before any goes on, and each weight is read once.
 
     Args:
         network: a transformers causal language model, in eval mode.
@@ -72,11 +79,14 @@ def perplexity(
         dense.check(windows)
     device = next(network.parameters()).device
     evaluation = _Evaluation(network, windows.to(device), dense, record)
-    for index in range(len(windows)):
+    too_much = f"out of memory on {device} while evaluating {windows.shape[1]} tokens: lower {{eval_length}}"
+    stream = stream_of(network)
+    if stream is not None:
+        with refused_if_out_of_memory(too_much):
+            evaluation.add_together(stream, on_progress, stop)
+    for index in range(len(windows) if stream is None else 0):
         check_stop(stop)
-        with refused_if_out_of_memory(
-            f"out of memory on {device} while evaluating {windows.shape[1]} tokens: lower {{eval_length}}"
-        ):
+        with refused_if_out_of_memory(too_much):
             evaluation.add(index)
         if on_progress:
             on_progress((index + 1) / len(windows), f"window {index + 1} of {len(windows)}")
@@ -99,9 +109,27 @@ class _Evaluation:
         self._divergence = 0.0
         self._changed = 0
 
+    @torch.no_grad()
+    def add_together(
+        self, stream: BlockStream, on_progress: OnProgress | None, stop: threading.Event | None
+    ) -> None:
+        """Evaluate all windows, each weight brought into memory once for all of them."""
+
+        def tell(done: int) -> None:
+            if on_progress:
+                on_progress(
+                    min(1.0, done / stream.parts), f"part {min(done, stream.parts)} of {stream.parts}"
+                )
+
+        forwards = [partial(self._add, index) for index in range(len(self._windows))]
+        stream.together(forwards, on_part=tell, stop=stop)
+
     @torch.inference_mode()
     def add(self, index: int) -> None:
         """Evaluate one window."""
+        self._add(index)
+
+    def _add(self, index: int) -> None:
         window = self._windows[index]
         logits = self._network(input_ids=window[None], use_cache=False).logits[
             0, :-1

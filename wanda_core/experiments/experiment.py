@@ -37,6 +37,9 @@ class ExperimentSettings:
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     dtype: str = "auto"
     """`auto` (as the model is stored), `float32`, `bfloat16` or `float16`."""
+    stream: bool = False
+    """Leave the weights in their files and bring one block at a time into memory, on a CPU and in float32; done without
+    asking where they do not fit."""
     calibration: str
     """Text whose activations show which inputs matter: a file, a dataset of the Hub, or `random` tokens."""
     chat: bool = False
@@ -235,7 +238,13 @@ def _read(name: str, role: Role, characters: int) -> Text:
 def _load(settings: ExperimentSettings) -> LanguageModel:
     from wanda_core.models.load import load
 
-    return load(settings.source, device=settings.device, dtype=settings.dtype, revision=settings.revision)
+    return load(
+        settings.source,
+        device=settings.device,
+        dtype=settings.dtype,
+        revision=settings.revision,
+        stream=settings.stream or None,
+    )
 
 
 def _encode(model: LanguageModel, text: Text) -> Tensor:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 from torch import Tensor
@@ -32,6 +33,7 @@ from wanda_core.method.recipe import Recipe
 from wanda_core.method.rounding import rounded
 from wanda_core.models.channel_order import ChannelOrder
 from wanda_core.models.language_model import LanguageModel
+from wanda_core.models.prunable_layers import Layer
 from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statistics
 from wanda_core.pruning.prune_model import prune
 from wanda_core.pruning.result import Pruning
@@ -142,7 +144,7 @@ class Measurement:
     def _dense_in(self, bits: int) -> AbstractContextManager[None]:
         """Let the model compute with the layers of the dense model rounded."""
         prunable = self.model.prunable
-        weights = ((layer, rounded(layer.name, layer.weight, bits)) for layer in prunable.layers)
+        weights = ((layer, partial(_rounded, layer, bits)) for layer in prunable.layers)
         return prunable.computing_with(weights, self._stop)
 
     def _evaluate(self, row: Row, label: str, **answers: DenseAnswers) -> None:
@@ -228,6 +230,10 @@ class Measurement:
     def _progress(self, doing: str) -> Callable[[float, str], None] | None:
         tell = self._on_progress
         return tell and (lambda share, where: tell(doing, share, where))
+
+
+def _rounded(layer: Layer, bits: int) -> Tensor:
+    return rounded(layer.name, layer.weight, bits)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def point_bytes(
         Stopped: `stop` was set.
     """
     found = Bytes()
-    half = torch.bfloat16 if model.network.dtype == torch.bfloat16 else torch.float16
+    half = torch.bfloat16 if model.dtype == torch.bfloat16 else torch.float16
     every = max(1, -(-model.parameters * bits // 8 // SAMPLE))
     layers = model.prunable.layers
     for layer in layers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from wanda_core.models.gguf_file import gguf_arguments
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.models.load import quiet
 from wanda_core.models.named_sources import is_gguf
+from wanda_core.models.prunable_layers import Layer
 from wanda_core.models.refusals import first_line
 from wanda_core.pruning.result import Pruning
 
@@ -41,7 +43,7 @@ def read_back(model: LanguageModel, pruning: Pruning, file: Path, stop: threadin
         network = _loaded(model, file).to(model.device)
         check_stop(stop)
         weights = (
-            (layer, rounded(layer, pruning.unrounded(layer), pruning.recipe.bits))
+            (layer, partial(_rounded, pruning, layer))
             for layer in model.prunable.layers
             if layer.name in pruning.masks
         )
@@ -49,6 +51,10 @@ def read_back(model: LanguageModel, pruning: Pruning, file: Path, stop: threadin
         with model.prunable.computing_with(chain(weights, others), stop), _others_in_f16(model, pruning):
             _compare_weights(model, pruning, network.state_dict(), stop)
             _compare_logits(model, network)
+
+
+def _rounded(pruning: Pruning, layer: Layer) -> Tensor:
+    return rounded(layer, pruning.unrounded(layer), pruning.recipe.bits)
 
 
 @contextmanager
@@ -70,7 +76,7 @@ def _others_in_f16(model: LanguageModel, pruning: Pruning) -> Iterator[None]:
 
 
 def _loaded(model: LanguageModel, file: Path) -> Any:
-    arguments = gguf_arguments(model.network.dtype)
+    arguments = gguf_arguments(model.dtype)
     try:
         with quiet():
             network = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, **arguments)

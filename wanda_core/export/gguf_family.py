@@ -176,7 +176,7 @@ def entries_of_network(model: LanguageModel, pruning: Pruning) -> Iterator[Entry
     norms and biases in F32; tied ones once."""
     places = Places(model, model.network.config.model_type)
     layers = {f"{layer.name}.weight": layer for layer in model.prunable.layers if layer.name in pruning.masks}
-    others = {part.name: values for part, values in pruning.other_weights(model.prunable)}
+    others = {part.name: make() for part, make in pruning.other_weights(model.prunable)}
     seen = set()
     for name, weight in model.network.state_dict().items():
         if weight.data_ptr() in seen:

@@ -138,7 +138,7 @@ def entries_of_file(
     """
     places = Places(model, architecture)
     layers = {f"{layer.name}.weight": layer for layer in model.prunable.layers if layer.name in pruning.masks}
-    norms = {norm.name: values for norm, values in pruning.recovered_norms(model.prunable)}
+    norms = {norm.name: make() for norm, make in pruning.recovered_norms(model.prunable)}
     there = {tensor.name for tensor in reader.tensors}
     for loaded in [*layers, *norms]:
         if places.names.get(loaded) not in there:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from wanda_core.errors import Refused
 from wanda_core.models.norms import Norm
-from wanda_core.models.prunable_layers import PrunableModel
+from wanda_core.models.prunable_layers import Make, PrunableModel
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma", "gemma2", "gemma3_text")
 """Values of `model_type`. Their norms scale every channel of the stream by itself, and nothing else mixes channels but
@@ -177,20 +177,23 @@ class ChannelOrder:
         mine, theirs = self.as_names(), other.as_names()
         return all(torch.equal(theirs[name], order) for name, order in mine.items())
 
-    def others(self, prunable: PrunableModel) -> Iterator[tuple[Norm, Tensor]]:
-        """What is no prunable layer, each with its values in order: embeddings, head, norms and biases."""
+    def others(self, prunable: PrunableModel) -> Iterator[tuple[Norm, Make]]:
+        """What is no prunable layer, each with what gives its values in order: embeddings, head, norms and biases."""
         layers = {id(layer.parameter) for layer in prunable.layers}
         for name, parameter in prunable.network.named_parameters():  # a tied one comes once
             axes = AXES[_inside(name)]
             if id(parameter) in layers or not any(axes):
                 continue
-            block = _block(name)
-            values = stored = parameter.data
-            for dim, kind in enumerate(axes):
-                order = self._along(kind, block)
-                if order is not None:
-                    values = values.index_select(dim, order.to(stored.device))
-            yield Norm(name, block, parameter, stored), values
+            part = Norm(name, _block(name), parameter, parameter.data, prunable.stream)
+            yield part, partial(self._other, part, axes)
+
+    def _other(self, part: Norm, axes: tuple[str | None, ...]) -> Tensor:
+        values = part.values
+        for dim, kind in enumerate(axes):
+            order = self._along(kind, part.block)
+            if order is not None:
+                values = values.index_select(dim, order.to(values.device))
+        return values
 
 
 def check_order(prunable: PrunableModel) -> None:

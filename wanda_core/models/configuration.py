@@ -16,6 +16,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from wanda_core.errors import Refused
+from wanda_core.models.block_stream import largest_part
+from wanda_core.models.load_streamed import refuse_assembled
+from wanda_core.models.prunable_layers import decoder_blocks
 from wanda_core.models.refusals import load_refusal
 from wanda_core.models.target import Target
 from wanda_core.rust_panics import panics_as_errors
@@ -87,7 +90,14 @@ def check_size(
     itemsize = target.dtype.itemsize if isinstance(target.dtype, torch.dtype) else 2
     # Buffers are computed from the configuration, whatever weights there are: a mask of all positions by all, say.
     buffers = sum(buffer.nbytes for buffer in network.buffers())
-    target.refuse_unfit(source, parameters * itemsize + buffers)
+    needed = parameters * itemsize + buffers
+    if target.streams(needed) and names:
+        refuse_assembled(source, network, names)
+    target.refuse_unfit(
+        source,
+        needed,
+        block=lambda: largest_part(network, decoder_blocks(network)) * itemsize + buffers,
+    )
 
 
 @contextmanager

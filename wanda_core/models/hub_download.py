@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import constants, model_info, snapshot_download
 from huggingface_hub import errors as hub_errors
-from huggingface_hub import model_info, snapshot_download
 from huggingface_hub.utils import filter_repo_objects, get_session
 
 from wanda_core.errors import Refused
+from wanda_core.machine import gigabytes
 from wanda_core.models.configuration import causal_config, check_size
 from wanda_core.models.refusals import first_line, gated, refuse_unsafe
 from wanda_core.models.target import Target
@@ -59,9 +61,13 @@ def download(name: str, revision: str | None, target: Target) -> tuple[Path, str
     target.refuse_too_much(name, sum(sizes[file] for file in fetched))
     counts = info.safetensors.parameters if info.safetensors else {}
     if isinstance(target.dtype, str) or not counts:
-        target.refuse_unfit(name, sum(sizes[file] for file in weights))
+        needed = sum(sizes[file] for file in weights)
     else:
-        target.refuse_unfit(name, sum(counts.values()) * target.dtype.itemsize)
+        needed = sum(counts.values()) * target.dtype.itemsize
+    target.refuse_unfit(name, needed)
+    if target.streams(needed):
+        # No memory bounds what is fetched. A number takes a byte at least, whatever the files are said to have.
+        _refuse_full_disk(name, max(sum(sizes[file] for file in fetched), sum(counts.values())))
     try:
         # The configuration first: a model of the wrong kind is refused before its weights are fetched.
         config = snapshot_download(
@@ -119,6 +125,15 @@ def _wait_shortly(response: Any) -> None:
     for header in ("retry-after", "ratelimit"):
         if header in response.headers:
             del response.headers[header]
+
+
+def _refuse_full_disk(name: str, fetched: int) -> None:
+    cache = Path(constants.HF_HUB_CACHE)
+    free = shutil.disk_usage(next(folder for folder in (cache, *cache.parents) if folder.exists())).free
+    if fetched > free:
+        raise Refused(
+            f"{name} has {gigabytes(fetched)} of files, the disk has {gigabytes(free)} left: choose a smaller model"
+        )
 
 
 def _cached(name: str, revision: str | None, cause: Exception) -> tuple[Path, str]:

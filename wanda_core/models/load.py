@@ -30,6 +30,9 @@ from wanda_core.models.gguf_file import (
     keep_copy,
 )
 from wanda_core.models.language_model import LanguageModel
+from wanda_core.models.load_streamed import refuse_unstreamable, stored_dtype
+from wanda_core.models.load_streamed import stream as stream_weights
+from wanda_core.models.mapped_files import MappedFiles
 from wanda_core.models.named_sources import gguf_file_of, is_gguf
 from wanda_core.models.prunable_layers import find_prunable_layers
 from wanda_core.models.refusals import first_line, load_refusal, refuse_unsafe
@@ -53,6 +56,7 @@ def load(
     revision: str | None = None,
     most_bytes: int | None = None,
     make_room: Callable[[int], None] | None = None,
+    stream: bool | None = None,
 ) -> LanguageModel:
     """Load a model and its tokenizer.
 
@@ -66,13 +70,17 @@ def load(
             memory holds.
         make_room: called with the bytes that are about to be needed, before the free memory is looked at: to let go
             of models that nobody uses.
+        stream: leave the weights in their files and bring them into memory block by block, on a CPU and in float32; the
+            results are the same, see `block_stream`. None: where the weights do not fit.
 
     Raises:
         Refused: not found, not reachable, not a causal language model, no safe weights, damaged, or too large.
     """
     place = device_named(device)
     kind = dtype_named(dtype, torch.float32 if place.type == "cpu" else "auto")
-    target = Target(place, kind, most_bytes, make_room)
+    target = Target(place, kind, most_bytes, make_room, stream)
+    if stream:
+        refuse_unstreamable(target, is_gguf(source))
     with quiet():
         if is_gguf(source):
             if revision is not None:
@@ -103,8 +111,14 @@ def _load_folder(source: str, folder: Path, commit: str | None, target: Target) 
     for file in weights:
         stat = file.stat()
         fingerprint.update(f"{file.name} {stat.st_size} {0 if commit else stat.st_mtime_ns}".encode())
-    arguments = {"config": config, "dtype": target.dtype, "use_safetensors": True}
+    needed = sum(held.values()) * target.dtype.itemsize if isinstance(target.dtype, torch.dtype) else 0
+    streams = target.streams(needed)
+    dtype = stored_dtype(source, weights) if streams else target.dtype
+    mapped = MappedFiles(weights) if streams else None
+    arguments = {"config": config, "dtype": dtype, "use_safetensors": True}
     network, tokenizer = _load(source, folder, {}, arguments)
+    if mapped is not None:
+        stream_weights(source, network, mapped)
     return _ready(source, commit, fingerprint.hexdigest(), network, tokenizer, target)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from wanda_core.models.block_stream import BlockStream, dense_now
+
 
 @dataclass(frozen=True, eq=False)
 class Norm:
@@ -19,7 +21,15 @@ class Norm:
     parameter: nn.Parameter
     """What the module computes with."""
     stored: Tensor
-    """The dense values, (features,)."""
+    """The dense values, (features,), where they lie."""
+    stream: BlockStream | None = None
+    """Where the model's weights lie in files: brings them into memory."""
+
+    @property
+    def values(self) -> Tensor:
+        """The dense values, (features,), in the dtype that the model computes in."""
+        dense = dense_now(self.stream, self.parameter, self.stored)
+        return dense if self.stream is None else dense.to(self.stream.dtype)
 
     def point_at(self, values: Tensor) -> None:
         """Let the module compute with `values` (features,) until `restore`."""
@@ -27,7 +37,7 @@ class Norm:
 
     def restore(self) -> None:
         """Let the module compute with its dense values again."""
-        self.parameter.data = self.stored
+        self.parameter.data = dense_now(self.stream, self.parameter, self.stored)
 
 
 def find_norms(network: nn.Module, blocks: tuple[nn.Module, ...]) -> tuple[Norm, ...]:

@@ -6,26 +6,24 @@ import itertools
 import os
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
-from torch.nn.utils import parametrize
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from wanda_core.errors import Refused, check_stop
+from wanda_core.models.block_stream import BlockStream, dense_now, stream_of
 from wanda_core.models.experts import PROJECTIONS, why_not_experts
 from wanda_core.models.norms import Norm, find_norms
+from wanda_core.models.unsound_layers import refuse_shared, refuse_unsound, refuse_values
 
 ROUTERS = {"gate", "router", "shared_expert_gate", "modality_router"}
 """Last part of the names of layers that choose experts: a few weights that steer all others, never pruned."""
-
-FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +37,11 @@ class Layer:
     """Name inside its block, such as `self_attn.q_proj`; the same for all experts of a block."""
     module: nn.Module
     stored: Tensor
-    """The dense weight in the module's own layout."""
+    """The dense weight in the module's own layout, where it lies."""
     transposed: bool
     """The module stores (in, out): GPT-2's Conv1D."""
+    stream: BlockStream | None = field(default=None, kw_only=True)
+    """Where the model's weights lie in files: brings them into memory."""
 
     @property
     def parameter(self) -> nn.Parameter:
@@ -49,9 +49,23 @@ class Layer:
         return self.module.get_parameter("weight")
 
     @property
+    def dtype(self) -> torch.dtype:
+        """What the module computes in."""
+        return self.stored.dtype if self.stream is None else self.stream.dtype
+
+    @property
+    def shape(self) -> torch.Size:
+        """(out_features, in_features)."""
+        return (self.stored.t() if self.transposed else self.stored).shape
+
+    @property
     def weight(self) -> Tensor:
-        """The dense weight, (out_features, in_features); a view."""
-        return self.stored.t() if self.transposed else self.stored
+        """The dense weight, (out_features, in_features), in `dtype`; a view, or a copy of what lies in a file."""
+        dense = self._dense().to(self.dtype)
+        return dense.t() if self.transposed else dense
+
+    def _dense(self) -> Tensor:
+        return dense_now(self.stream, self.parameter, self.stored)
 
     def point_at(self, weight: Tensor) -> None:
         """Let the module compute with `weight` (out_features, in_features) until `restore`."""
@@ -59,7 +73,7 @@ class Layer:
 
     def restore(self) -> None:
         """Let the module compute with its dense weight again."""
-        self.parameter.data = self.stored
+        self.parameter.data = self._dense()
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +92,20 @@ class ExpertLayer(Layer):
 
     def point_at(self, weight: Tensor) -> None:
         """Let the module compute with `weight` for this expert, on a copy of the parameter, until `restore`."""
-        if self.parameter.data_ptr() == self.whole.data_ptr():
-            self.parameter.data = self.whole.clone()
+        whole = self._whole()
+        if self.parameter.data_ptr() == whole.data_ptr():
+            self.parameter.data = whole.clone()
         self.parameter.data[self.expert] = weight
 
     def restore(self) -> None:
         """Let the module compute with the dense weights of all its experts again."""
-        self.parameter.data = self.whole
+        self.parameter.data = self._whole()
+
+    def _whole(self) -> Tensor:
+        return dense_now(self.stream, self.parameter, self.whole)
+
+    def _dense(self) -> Tensor:
+        return self._whole()[self.expert]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +121,8 @@ class PrunableModel:
     """In the order in which the model defines them."""
     norms: tuple[Norm, ...]
     """Of the blocks, in the same order; never pruned, and trained with the kept weights."""
+    stream: BlockStream | None = None
+    """Where the weights lie in files: brings them into memory, block by block."""
     exclusive: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
     """Held by whoever lets the model compute with other weights, or counts on its dense ones; see `alone`."""
 
@@ -123,19 +146,28 @@ class PrunableModel:
 
     @contextmanager
     def computing_with(
-        self, weights: Iterable[tuple[Layer | Norm, Tensor]], stop: threading.Event | None = None
+        self, weights: Iterable[tuple[Layer | Norm, Make]], stop: threading.Event | None = None
     ) -> Iterator[None]:
-        """Let the model compute with these weights, each (out_features, in_features) or of another part's shape,
-        inside the `with`, and with the dense ones after it. No other thread uses the model meanwhile.
+        """Let the model compute with these weights inside the `with`, and with the dense ones after it. No other thread
+        uses the model meanwhile.
+
+        Args:
+            weights: each made at once or, where the model's lie in files, when a forward comes to it;
+                (out_features, in_features) or of another part's shape, in the dtype that the model computes in.
 
         Raises:
             Stopped: `stop` was set while the weights were made, seconds for a large model.
         """
         with self.alone(stop):
+            if self.stream is not None:
+                with self.stream.replacing(weights):
+                    yield
+                return
             parts = []  # also embeddings, head and biases, which `restore` does not know
             try:
-                for part, weight in weights:
+                for part, make in weights:
                     check_stop(stop)
+                    weight = make()
                     parts.append(part)
                     part.point_at(weight)
                 yield
@@ -162,6 +194,9 @@ class PrunableModel:
                 hook.remove()
 
 
+Make = Callable[[], Tensor]
+"""Gives a part's weight."""
+
 _MODELS: weakref.WeakSet[PrunableModel] = weakref.WeakSet()
 
 
@@ -172,20 +207,6 @@ def _renew_locks() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_locks)
-
-
-class ReplacedForward:
-    """A module's forward, replaced until `remove`."""
-
-    def __init__(self, module: nn.Module, forward: Callable[..., Tensor]) -> None:
-        self._module = module
-        self._before = vars(module).get("forward")
-        module.forward = forward
-
-    def remove(self) -> None:
-        del self._module.forward
-        if self._before is not None:
-            self._module.forward = self._before
 
 
 def find_prunable_layers(network: PreTrainedModel) -> PrunableModel:
@@ -202,19 +223,33 @@ def find_prunable_layers(network: PreTrainedModel) -> PrunableModel:
     for name, module in network.named_modules():
         if isinstance(module, OptimizedModule) or module._compiled_call_impl is not None:
             raise Refused(f"{name or 'the model'} is compiled: prune the model first, then compile it")
-    decoder = network.get_decoder()
-    lists = [m for m in decoder.modules() if isinstance(m, nn.ModuleList) and len(m)]
-    if not lists:
-        raise Refused(f"{type(network).__name__} has no list of decoder blocks")
-    blocks = max(lists, key=lambda blocks: sum(p.numel() for p in blocks.parameters()))
+    blocks = decoder_blocks(network)
     names = {module: name for name, module in network.named_modules()}
     layers = tuple(
         layer for index, block in enumerate(blocks) for layer in _layers_of_block(index, block, names[block])
     )
     if not layers:
         raise Refused(f"no prunable linear layer in the blocks of {type(network).__name__}")
-    _refuse_shared(network, layers)
-    return PrunableModel(network, decoder, tuple(blocks), layers, find_norms(network, tuple(blocks)))
+    refuse_shared(network, ((layer.name, layer.parameter) for layer in layers))
+    norms = find_norms(network, blocks)
+    stream = stream_of(network)
+    if stream is not None:
+        layers = tuple(replace(layer, stream=stream) for layer in layers)
+        norms = tuple(replace(norm, stream=stream) for norm in norms)
+    return PrunableModel(network, network.get_decoder(), blocks, layers, norms, stream)
+
+
+def decoder_blocks(network: PreTrainedModel) -> tuple[nn.Module, ...]:
+    """The decoder's blocks, in the order in which it runs them.
+
+    Raises:
+        Refused: it has no list of them.
+    """
+    lists = [m for m in network.get_decoder().modules() if isinstance(m, nn.ModuleList) and len(m)]
+    if not lists:
+        raise Refused(f"{type(network).__name__} has no list of decoder blocks")
+    blocks = max(lists, key=lambda blocks: sum(p.numel() for p in blocks.parameters()))
+    return tuple(blocks)
 
 
 def _layers_of_block(index: int, block: nn.Module, prefix: str) -> list[Layer]:
@@ -227,7 +262,7 @@ def _layers_of_block(index: int, block: nn.Module, prefix: str) -> list[Layer]:
             layers += _layers_of_experts(index, module, prefix, kind)
         if kind.rsplit(".", 1)[-1] in ROUTERS or not isinstance(module, nn.Linear | Conv1D):
             continue
-        _refuse_unsound(name, module)
+        refuse_unsound(name, module)
         layers.append(Layer(name, index, kind, module, module.weight.data, isinstance(module, Conv1D)))
     return layers
 
@@ -240,7 +275,7 @@ def _layers_of_experts(index: int, module: nn.Module, prefix: str, kind: str) ->
     layers: list[Layer] = []
     for projection in PROJECTIONS:
         whole = getattr(module, projection).data
-        _refuse_values(f"{name}.{projection}", getattr(module, projection))
+        refuse_values(f"{name}.{projection}", getattr(module, projection))
         layers += [
             ExpertLayer(
                 name=f"{name}.{expert}.{projection}",
@@ -256,44 +291,6 @@ def _layers_of_experts(index: int, module: nn.Module, prefix: str, kind: str) ->
             for expert in range(len(whole))
         ]
     return layers
-
-
-def _refuse_unsound(name: str, module: nn.Module) -> None:
-    """Refuse a linear layer whose weight is not simply its matrix, here, in floating point."""
-    kind = type(module)
-    if parametrize.is_parametrized(module):
-        raise Refused(f"{name} is parametrised: remove the parametrisation first")
-    if kind not in (nn.Linear, Conv1D) and not kind.__module__.startswith("transformers.models."):
-        raise Refused(
-            f"{name} is a {kind.__name__}: quantised or adapted layers cannot be pruned, load plain weights"
-        )
-    _refuse_values(name, module.get_parameter("weight"))
-
-
-def _refuse_values(name: str, weight: Tensor) -> None:
-    if type(weight.data) is not Tensor:
-        kind = type(weight.data).__name__
-        raise Refused(
-            f"{name} holds {kind} weights: quantised or wrapped weights cannot be pruned, load plain ones"
-        )
-    if weight.is_meta:
-        raise Refused(
-            f"the weights of {name} are not on the device (offloaded): use a larger device, or cpu for {{device}}"
-        )
-    if weight.dtype not in FLOATS:
-        raise Refused(f"{name} holds {weight.dtype} weights: float32, bfloat16 or float16 needed")
-
-
-def _refuse_shared(network: PreTrainedModel, layers: tuple[Layer, ...]) -> None:
-    """Pruning a weight that two modules use would change the other one unseen."""
-    owners = Counter(
-        p.data_ptr() for module in network.modules() for p in module._parameters.values() if p is not None
-    )
-    for layer in layers:
-        if owners[layer.parameter.data_ptr()] > 1:
-            raise Refused(
-                f"the weight of {layer.name} is shared with another module: it cannot be pruned alone"
-            )
 
 
 take_apart = find_prunable_layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,19 @@ class Target:
     most_bytes: int | None
     make_room: Callable[[int], None] | None = None
     """Asked to give back memory before a model of so many bytes is loaded."""
+    stream: bool | None = False
+    """Leave the weights in their files, see `load_streamed`; None: where they do not fit."""
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether weights of this device and dtype can be used from their files."""
+        return self.device.type == "cpu" and self.dtype == torch.float32 and sys.platform == "linux"
+
+    def streams(self, needed: int) -> bool:
+        """Whether a model whose weights need so many bytes is read from its files block by block."""
+        if self.stream is None:
+            return self.can_stream and needed > free_bytes(self.device)
+        return self.stream
 
     def refuse_too_much(self, source: str, fetched: int) -> None:
         """Files beside the weights, or weights that the Hub does not count, would fill the disk, too."""
@@ -30,12 +44,15 @@ class Target:
                 f"choose a smaller model"
             )
 
-    def refuse_unfit(self, source: str, needed: int, mapped: bool = True) -> None:
+    def refuse_unfit(
+        self, source: str, needed: int, mapped: bool = True, block: Callable[[], int] = lambda: 0
+    ) -> None:
         """
         Args:
             needed: bytes of the weights as they will be on the device.
             mapped: weights in the checkpoint's dtype are read from their file and need no memory of the machine's own
                 on their way to another device; others are converted in it.
+            block: bytes of what is in memory at a time where mapped weights stay in their files.
         """
         if self.most_bytes is not None and needed > self.most_bytes:
             raise Refused(
@@ -45,7 +62,13 @@ class Target:
         if self.make_room is not None:
             self.make_room(needed)
         free = free_bytes(self.device)
-        if needed > free:
+        if mapped and self.streams(needed):
+            if block() > free:
+                raise Refused(
+                    f"{source} needs about {gigabytes(block())} for one block of its weights, {gigabytes(free)} are "
+                    "free: take a smaller model"
+                )
+        elif needed > free:
             raise Refused(
                 f"{source} needs about {gigabytes(needed)} on {self.device}, {gigabytes(free)} are free: "
                 f"try {{dtype}} bfloat16 or a smaller model"

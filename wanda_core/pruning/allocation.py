@@ -102,7 +102,7 @@ def shortfall(prunable: PrunableModel, recipe: Recipe) -> str:
     chosen = explicit(prunable, ratios, recipe.sparsity)
     named = {layer.block for layer in prunable.layers if {layer.name, str(layer.block)} & set(ratios)}
     holes = [str(block) for block in range(len(prunable.blocks)) if block not in named]
-    sizes = {layer: layer.weight.numel() for layer in prunable.layers}
+    sizes = {layer: layer.stored.numel() for layer in prunable.layers}
     mean = sum(chosen[layer] * size for layer, size in sizes.items()) / sum(sizes.values())
     said = []
     if holes:
@@ -133,7 +133,7 @@ def sensitivity(prunable: PrunableModel, sparsity: float, scan: BlockScan, *_: o
     """The less the loss rises when a block is pruned alone, the more of it is pruned; see `sensitivity_ratios`."""
     weights = [0] * len(prunable.blocks)
     for layer in prunable.layers:
-        weights[layer.block] += layer.weight.numel()
+        weights[layer.block] += layer.stored.numel()
     ratios = sensitivity_ratios(scan, weights, sparsity)
     return {layer: ratios[layer.block] for layer in prunable.layers}
 
@@ -170,7 +170,7 @@ def sensitivity_ratios(scan: BlockScan, weights: Sequence[int], sparsity: float)
 
 def outlier_share(layers: list[Layer], norms: Mapping[Layer, Tensor]) -> float:
     """Share of a block's weights whose Wanda score is above `OUTLIER` times the block's mean score."""
-    weights = sum(layer.weight.numel() for layer in layers)
+    weights = sum(layer.stored.numel() for layer in layers)
     if not weights:
         return 0.0
     total = sum((layer.weight.float().abs() @ norms[layer]).double().sum().item() for layer in layers)

@@ -22,7 +22,8 @@ from wanda_core.errors import Refused, check_stop
 from wanda_core.method.input_statistics import InputStatistics
 from wanda_core.method.methods import METHODS
 from wanda_core.method.recipe import Recipe
-from wanda_core.models.prunable_layers import Layer, PrunableModel, ReplacedForward
+from wanda_core.models.prunable_layers import Layer, PrunableModel
+from wanda_core.models.replaced_forward import ReplacedForward
 from wanda_core.pruning.decide_layer import LayerPruner
 from wanda_core.pruning.parked_forward import OnProgress, ParkedForward
 from wanda_core.pruning.result import BlockScan, Pruning
@@ -126,7 +127,7 @@ def _losses_of(
     for index in range(count):
         blocks.replay(index)
         layers = [layer for layer in prunable.layers if layer.block == index and layer.name in alone.masks]
-        with prunable.computing_with((layer, alone.unrounded(layer)) for layer in layers):
+        with prunable.computing_with((layer, partial(alone.unrounded, layer)) for layer in layers):
             losses.append(_loss(prunable.network, window))
         computed = (index + 1) * (2 * count - index) / (count * (count + 1))
         tell(computed, f"block {index + 1} of {count} pruned alone")

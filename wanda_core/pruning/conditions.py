@@ -15,5 +15,5 @@ def default_micro_batch(length: int, device: torch.device) -> int:
 
 def conditions(prunable: PrunableModel, micro_batch: int) -> dict[str, str | int]:
     """What beside recipe, calibration and weights decides every last bit of a result."""
-    weight = prunable.layers[0].stored
-    return machine(weight.device, weight.dtype) | {"micro_batch": micro_batch}
+    layer = prunable.layers[0]
+    return machine(layer.stored.device, layer.dtype) | {"micro_batch": micro_batch}

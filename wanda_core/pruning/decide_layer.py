@@ -66,7 +66,7 @@ class LayerPruner:
         if values is None:
             weight = pruned_weight(layer, mask)
         else:
-            weight = values.to(layer.stored.dtype).contiguous()
+            weight = values.to(layer.dtype).contiguous()
             if not torch.isfinite(weight).all():
                 raise Refused(
                     f"{self.method.name} gives NaN or infinite weights in {layer.name}: try {{method}} wanda"

@@ -20,7 +20,8 @@ from torch.nn.functional import cross_entropy, kl_div
 from torch.utils.checkpoint import checkpoint
 
 from wanda_core.errors import check_stop
-from wanda_core.models.prunable_layers import PrunableModel, ReplacedForward
+from wanda_core.models.prunable_layers import PrunableModel
+from wanda_core.models.replaced_forward import ReplacedForward
 from wanda_core.pruning.recovery import BETAS, CLIP, EPOCHS, held_out
 from wanda_core.pruning.result import ModelReport, Pruning
 from wanda_core.pruning.training import Training

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -22,8 +22,10 @@ from wanda_core.errors import Refused, check_stop
 from wanda_core.method.input_statistics import InputStatistics
 from wanda_core.models.experts import forward as experts_forward
 from wanda_core.models.norms import Norm
-from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel, ReplacedForward
+from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel
+from wanda_core.models.replaced_forward import ReplacedForward
 from wanda_core.pruning.dense_stream import DenseStream
+from wanda_core.pruning.place import Place, Weights
 from wanda_core.pruning.recovery import COST, BlockCall, BlockRecovery
 from wanda_core.pruning.shared_inputs import OTHER_WAY, SharedInputs
 from wanda_core.pruning.stage_clock import StageClock
@@ -34,20 +36,6 @@ Decide = Callable[[Layer, InputStatistics], Tensor]
 
 OnProgress = Callable[[float, str], None]
 """Called with the share of the work that is done, 0 to 1, and the name of the layer just reached."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a forward is parked: before these layers, which are to be decided, or at the entry of a block whose layers
-    are, and which is to be recovered."""
-
-    layers: tuple[Layer, ...] = ()
-    block: int | None = None
-    call: BlockCall | None = field(default=None, compare=False)
-    """How this forward calls the block."""
-
-
-Weights = dict[Layer | Norm, Tensor]
 
 
 class ParkedForward:
@@ -103,10 +91,13 @@ class ParkedForward:
         """Go once through the model, alone on it.
 
         Raises:
-            Refused: a layer is called twice in one forward, or the micro-batches take different ways.
+            Refused: a layer is called twice in one forward, the micro-batches take different ways, or a streamed
+                model's files were changed.
             Stopped: `stop` was set.
         """
-        with self.prunable.alone(self.stop):
+        stream = self.prunable.stream
+        held = nullcontext() if stream is None else stream.holding(self._hold)
+        with self.prunable.alone(self.stop), held:
             self._run()
 
     def _run(self) -> None:
@@ -124,16 +115,17 @@ class ParkedForward:
             ]
         try:
             if self.schedule == "dense" and not self._decided_before:
-                for batch in self.batches:
-                    self._forward(batch)
-                for layer in self.inputs.waiting:
-                    check_stop(self.stop)
-                    self._decided(layer)
+                if self.prunable.stream is None:
+                    for batch in self.batches:
+                        self._forward(batch)
+                else:
+                    self._run_parked()
+                self._decide_waiting()
             self._gathering = not self._twice
             if self.recovery is not None:
-                stream = DenseStream(self.prunable, self.batches, self.stop)
-                with stream.running():
-                    self._run_parked(stream)
+                dense = DenseStream(self.prunable, self.batches, self.stop)
+                with dense.running():
+                    self._run_parked(dense)
             elif self.schedule != "dense":
                 self._run_parked()
         finally:
@@ -152,7 +144,11 @@ class ParkedForward:
             while not all(forward.dead for forward in forwards):
                 if any(place != places[0] for place in places):
                     raise Refused(OTHER_WAY)
-                if dense is not None and places[0].block is not None:
+                if places[0].part is not None:
+                    if self.schedule == "dense" and self._gathering:
+                        self._decide_waiting()  # what they have left is still in memory
+                    weights = {}
+                elif dense is not None and places[0].block is not None:
                     weights = self._recovered(places, dense)
                 else:
                     # No comprehension: in a traceback its closure would keep this walk, and all it holds, alive.
@@ -165,6 +161,17 @@ class ParkedForward:
             for forward in forwards:
                 if forward and not forward.dead:
                     forward.throw(GreenletExit)
+
+    def _decide_waiting(self) -> None:
+        """Decide the layers that the dense model's forward has passed."""
+        for layer in self.inputs.waiting:
+            check_stop(self.stop)
+            self._decided(layer)
+
+    def _hold(self, part: nn.Module) -> None:
+        """Wait until all micro-batches have come to a part, so that it is brought into memory once."""
+        if not self._aside:
+            getcurrent().parent.switch(Place(part=part))
 
     def _decided(self, layer: Layer) -> Tensor:
         """Decide a layer whose statistics are complete."""
@@ -217,7 +224,9 @@ class ParkedForward:
                 for expert, layer in matrices.items():
                     # An expert without a token counts as called, with no rows.
                     width = layer.stored.shape[1]
-                    self._arrive(layer, inputs.get(expert, layer.stored.new_empty(0, width)))
+                    self._arrive(
+                        layer, inputs.get(expert, layer.stored.new_empty(0, width, dtype=layer.dtype))
+                    )
             parameter = getattr(module, projection)
             weights = {expert: parameter[expert] for expert in inputs}
             if self.schedule == "layer" and self._gathering and not self._aside:

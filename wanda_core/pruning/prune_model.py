@@ -20,13 +20,19 @@ from wanda_core.pruning.block_scan import scan_blocks
 from wanda_core.pruning.conditions import conditions, default_micro_batch
 from wanda_core.pruning.decide_layer import LayerPruner
 from wanda_core.pruning.dense_statistics import DenseStatistics, collect_statistics
-from wanda_core.pruning.memory_needed import refuse_if_too_large, refuse_model_recovery
+from wanda_core.pruning.memory_needed import (
+    refuse_if_too_large,
+    refuse_model_recovery,
+    values_in_memory,
+    walk_bytes,
+)
 from wanda_core.pruning.model_recovery import recover_model
 from wanda_core.pruning.order_channels import find_order
 from wanda_core.pruning.parked_forward import OnProgress, ParkedForward
 from wanda_core.pruning.recovery import HELD_OUT, TOKENS, BlockRecovery
 from wanda_core.pruning.result import Pruning
 from wanda_core.pruning.stage_clock import StageClock
+from wanda_core.pruning.updated_weights import ChangedValues
 from wanda_core.texts.windows import check_windows
 
 SCAN_SHARE = 0.7
@@ -104,17 +110,17 @@ def _prune(
             refuse_model_recovery(prunable, length, trained)
     micro_batch = min(samples, micro_batch or default_micro_batch(length, device))
     ordered = recipe.order != "none"
+    shape = (prunable, samples, length, micro_batch, recipe.schedule, method.needs_gram, recovers)
     if gathered is None or recovers or ordered:
-        refuse_if_too_large(
-            prunable, samples, length, micro_batch, recipe.schedule, method.needs_gram, recovers, ordered
-        )
+        refuse_if_too_large(*shape, ordered)
+    changed = ChangedValues(values_in_memory(prunable, walk_bytes(*shape)))
     tokens = tokens.to(device)
 
     start = perf_counter()
     whole_progress = _part(on_progress, 1 - TRAINING_SHARE, TRAINING_SHARE)
     if recipe.recovery == "model":
         on_progress = _part(on_progress, 0, 1 - TRAINING_SHARE)
-    result = Pruning(recipe, conditions=conditions(prunable, micro_batch))
+    result = Pruning(recipe, changed=changed, conditions=conditions(prunable, micro_batch))
     if allocation.needs_scan:
         # Several forwards of a few windows for each block: most of the work.
         result.scan = scan_blocks(
@@ -177,6 +183,8 @@ def _prune(
             )
     if ordered and order is not None:
         result.put_in_order(prunable, order)
+    if prunable.stream is not None:
+        prunable.stream.files.check_unchanged()  # weights are read for decisions, too
     stages = clock.seconds()
     result.seconds |= {
         "total": before + perf_counter() - start,
@@ -231,4 +239,4 @@ def _check(prunable: PrunableModel, tokens: Tensor, recipe: Recipe) -> None:
     if recipe.order != "none":
         check_order(prunable)
     for layer in prunable.layers:
-        check_divides(recipe.parsed_pattern, layer.name, layer.weight.shape[1])
+        check_divides(recipe.parsed_pattern, layer.name, layer.shape[1])

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -17,7 +18,7 @@ from wanda_core.method.recipe import Recipe
 from wanda_core.method.rounding import rounded
 from wanda_core.models.channel_order import ChannelOrder
 from wanda_core.models.norms import Norm
-from wanda_core.models.prunable_layers import Layer, PrunableModel
+from wanda_core.models.prunable_layers import Layer, Make, PrunableModel
 from wanda_core.pruning.updated_weights import ChangedValues
 
 
@@ -169,7 +170,7 @@ class Pruning:
         mask = self.masks[layer.name].unpack(layer.stored.device)
         if layer.name not in self.changed:
             return _masked(self.dense_weight(layer), mask)
-        weight = torch.zeros(mask.shape, dtype=layer.stored.dtype, device=layer.stored.device)
+        weight = torch.zeros(mask.shape, dtype=layer.dtype, device=layer.stored.device)
         return weight.masked_scatter_(mask, self.changed.get(layer.name).to(layer.stored.device))
 
     @contextmanager
@@ -179,7 +180,9 @@ class Pruning:
         Raises:
             Stopped: `stop` was set while the weights were unpacked, seconds for a large model.
         """
-        pruned = ((layer, self.weight(layer)) for layer in prunable.layers if layer.name in self.masks)
+        pruned = (
+            (layer, partial(self.weight, layer)) for layer in prunable.layers if layer.name in self.masks
+        )
         with prunable.computing_with(chain(pruned, self.other_weights(prunable)), stop):
             yield
 
@@ -193,21 +196,27 @@ class Pruning:
         """The dense weight (out_features, in_features) with its channels in this result's order; a view without one."""
         return layer.weight if self.order is None else self.order.put(layer.name, layer.weight)
 
-    def other_weights(self, prunable: PrunableModel) -> Iterator[tuple[Layer | Norm, Tensor]]:
-        """What else the pruned model has of its own, on the model's device: the norms that a recovery changed and,
-        where its channels are in another order, everything that is not pruned."""
+    def _dense_in_order(self, layer: Layer) -> Tensor:
+        return self.dense_weight(layer).contiguous()
+
+    def _changed_on(self, name: str, device: torch.device) -> Tensor:
+        return self.changed.get(name).to(device)
+
+    def other_weights(self, prunable: PrunableModel) -> Iterator[tuple[Layer | Norm, Make]]:
+        """What else the pruned model has of its own, each with what gives it on the model's device: the norms that a
+        recovery changed and, where its channels are in another order, everything that is not pruned."""
         if self.order is not None:
             for layer in prunable.layers:
                 if layer.name not in self.masks:
-                    yield layer, self.dense_weight(layer).contiguous()
+                    yield layer, partial(self._dense_in_order, layer)
             yield from self.order.others(prunable)
         yield from self.recovered_norms(prunable)
 
-    def recovered_norms(self, prunable: PrunableModel) -> Iterator[tuple[Norm, Tensor]]:
-        """The norms that a recovery changed, each with its values (features,) on the model's device."""
+    def recovered_norms(self, prunable: PrunableModel) -> Iterator[tuple[Norm, Make]]:
+        """The norms that a recovery changed, each with what gives its values (features,) on the model's device."""
         for norm in prunable.norms:
             if norm.name in self.changed:
-                yield norm, self.changed.get(norm.name).to(norm.stored.device)
+                yield norm, partial(self._changed_on, norm.name, norm.stored.device)
 
     def put_in_order(self, prunable: PrunableModel, order: ChannelOrder) -> None:
         """Bring masks, norms and changed values, until now as the model has them, into that order."""
@@ -216,7 +225,7 @@ class Pruning:
                 continue
             mask = self.masks[layer.name].unpack()
             if layer.name in self.changed:
-                weight = torch.zeros(mask.shape, dtype=layer.stored.dtype)
+                weight = torch.zeros(mask.shape, dtype=layer.dtype)
                 weight.masked_scatter_(mask, self.changed.get(layer.name))
                 self.changed.put(layer.name, order.put(layer.name, weight)[order.put(layer.name, mask)])
             self.masks[layer.name] = PackedMask.pack(order.put(layer.name, mask).contiguous())

@@ -19,7 +19,7 @@ class Training:
         self, module: nn.Module, layers: Sequence[Layer], norms: Sequence[Norm], result: Pruning
     ) -> None:
         self._layers, self._norms = layers, norms
-        self._dtype = layers[0].stored.dtype
+        self._dtype = layers[0].dtype
         self._names = {parameter: name for name, parameter in module.named_parameters()}
         self._masks: dict[str, Tensor] = {}
         self._best: dict[str, Tensor] = {}
@@ -27,7 +27,7 @@ class Training:
         for layer in layers:
             self._take(layer, result)
         for norm in norms:
-            self.values[self._names[norm.parameter]] = norm.stored.float().clone()
+            self.values[self._names[norm.parameter]] = norm.values.float().clone()
         # What is not trained computes in float32, too: gradients in float16 would vanish.
         state = dict(module.named_parameters()) | dict(module.named_buffers())
         self._fixed = {
@@ -76,7 +76,7 @@ class Training:
         """Write the best values into the result; what they make of the module's weights, in the model's dtype."""
         weights: dict[Layer | Norm, Tensor] = {}
         for norm in self._norms:
-            weights[norm] = self._best[self._names[norm.parameter]].to(norm.stored.dtype)
+            weights[norm] = self._best[self._names[norm.parameter]].to(norm.values.dtype)
             result.changed.put(norm.name, weights[norm])
         for layer in self._layers:
             value = self._best[self._names[layer.parameter]]
@@ -84,6 +84,6 @@ class Training:
                 value = value[layer.expert]
             value = value.t() if layer.transposed else value
             mask = result.masks[layer.name].unpack(value.device)
-            result.changed.put(layer.name, value[mask].to(layer.stored.dtype))
+            result.changed.put(layer.name, value[mask].to(layer.dtype))
             weights[layer] = result.unrounded(layer)
         return weights

@@ -87,7 +87,8 @@ def measure_model(
             weights = {
                 layer: pruning.weight(layer) for layer in prunable.layers if layer.name in pruning.masks
             }
-            variants["masked dense"] = partial(prunable.computing_with, weights.items())
+            made = [(layer, partial(weights.__getitem__, layer)) for layer in weights]
+            variants["masked dense"] = partial(prunable.computing_with, made)
             sizes["masked dense"] = sizes["dense"]
         packs[name] = pack(prunable, pruning)
         variants[name] = partial(packs[name].applied, prunable)

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from wanda_core.errors import check_stop
 from wanda_core.machine import is_out_of_memory
-from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel, ReplacedForward
+from wanda_core.models.prunable_layers import ExpertLayer, Layer, PrunableModel
+from wanda_core.models.replaced_forward import ReplacedForward
 from wanda_core.pruning.result import Pruning
 from wanda_core.speed.kernels import cuda
 from wanda_core.speed.kernels.formats import Masked, TwoFour, is_two_four
@@ -44,7 +45,11 @@ class Packed:
     @contextmanager
     def applied(self, prunable: PrunableModel) -> Iterator[None]:
         """Let the model compute with the packed weights inside the `with`, with the dense ones after it."""
-        left = ((layer, self.weights[layer.name]) for layer in prunable.layers if layer.name in self.dense)
+        left = (
+            (layer, partial(self.weights.__getitem__, layer.name))
+            for layer in prunable.layers
+            if layer.name in self.dense
+        )
         with prunable.computing_with(chain(left, self.pruning.other_weights(prunable))):
             # An instance's attribute goes before its class's method: the module itself stays as it is.
             replaced = [

@@ -13,7 +13,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tests.support.losses import losses_by_hand
+from tests.support.streaming import Counted, both, stored_in_half
 from wanda_core import Refused, Stopped, load
+from wanda_core.evaluation.dense_answers import DenseAnswers
 from wanda_core.evaluation.perplexity import POSITIONS, perplexity
 from wanda_core.models.language_model import LanguageModel
 
@@ -86,3 +88,29 @@ def test_a_broken_model_has_no_perplexity_but_is_no_crash(value: float) -> None:
     measured = perplexity(Uniform(value), WINDOWS)
     assert not math.isfinite(measured.value)
     assert not math.isfinite(measured.high)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_streamed_model_reads_each_weight_once_for_all_windows(family: str, tmp_path: Path) -> None:
+    plain, streamed = both(stored_in_half(family, tmp_path))
+    windows = torch.randint(256, (16, 24), generator=torch.Generator().manual_seed(3))
+    counted, told = Counted(streamed), []
+    wanted, found = DenseAnswers(), DenseAnswers()
+    measured = perplexity(plain.network, windows, record=wanted)
+    again = perplexity(streamed.network, windows, record=found, on_progress=lambda *x: told.append(x))
+    assert again == measured
+    assert counted.times.pop("transformer.wte.weight", 2) == 2  # where it is tied: as embedding and as head
+    assert set(counted.times.values()) == {1}
+    assert told[-1][0] == 1.0
+    assert [share for share, _ in told] == sorted(share for share, _ in told)
+    dense = perplexity(plain.network, windows, dense=found)  # what was recorded is the same, too
+    assert (dense.kl_to_dense, dense.top1_changed) == (0.0, 0.0)
+
+
+def test_stopping_a_streamed_evaluation_leaves_nothing_in_memory(tmp_path: Path) -> None:
+    model = load(stored_in_half("llama", tmp_path), stream=True)
+    stop = threading.Event()
+    windows = torch.randint(256, (3, 24), generator=torch.Generator().manual_seed(3))
+    with pytest.raises(Stopped):
+        perplexity(model.network, windows, stop=stop, on_progress=lambda *_: stop.set())
+    assert {p.dtype for p in model.network.parameters()} == {torch.bfloat16}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.support.models import VOCABULARY, snapshot, tiny
 from wanda_core import find_prunable_layers
 from wanda_core.errors import Refused
 from wanda_core.models.channel_order import FAMILIES, ChannelOrder, Shape, check_order
-from wanda_core.models.prunable_layers import PrunableModel
+from wanda_core.models.prunable_layers import Layer, PrunableModel
 
 SIZES = {
     "vocab_size": VOCABULARY,
@@ -80,7 +81,10 @@ def random_order(prunable: PrunableModel, seed: int = 0) -> ChannelOrder:
 
 @contextmanager
 def folded(prunable: PrunableModel, order: ChannelOrder) -> Iterator[None]:
-    layers = ((layer, order.put(layer.name, layer.weight).contiguous()) for layer in prunable.layers)
+    def put(layer: Layer) -> Tensor:
+        return order.put(layer.name, layer.weight).contiguous()
+
+    layers = ((layer, partial(put, layer)) for layer in prunable.layers)
     with prunable.computing_with(chain(layers, order.others(prunable))):
         yield
 

@@ -79,7 +79,10 @@ def test_a_child_process_does_not_wait_for_threads_it_does_not_have() -> None:
 
 def test_what_fails_inside_leaves_the_dense_weights_and_the_lock(llama: PrunableModel) -> None:
     layer = llama.layers[0]
-    with pytest.raises(ZeroDivisionError), llama.computing_with([(layer, torch.zeros_like(layer.weight))]):
+    with (
+        pytest.raises(ZeroDivisionError),
+        llama.computing_with([(layer, lambda: torch.zeros_like(layer.weight))]),
+    ):
         raise ZeroDivisionError
     assert torch.equal(layer.module.weight, layer.stored)
     other = threading.Thread(target=lambda: llama.exclusive.acquire(timeout=5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def _naive_losses(prunable: PrunableModel, tokens: Tensor, recipe: Recipe) -> li
     )
     losses = []
     for index in range(-1, len(prunable.blocks)):
-        weights = [(layer, pruning.weight(layer)) for layer in prunable.layers if layer.block == index]
+        weights = [(x, partial(pruning.weight, x)) for x in prunable.layers if x.block == index]
         with prunable.computing_with(weights), torch.no_grad():
             logits = prunable.network(input_ids=tokens, use_cache=False).logits
         losses.append(float(functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())))

@@ -110,8 +110,8 @@ def test_it_is_what_pruning_the_ordered_model_gives(method: str, tokens: Tensor)
     assert found.order is not None
     for layer in (copied := find_prunable_layers(copy)).layers:
         layer.parameter.data = found.order.put(layer.name, layer.weight).contiguous()
-    for part, values in list(found.order.others(copied)):
-        part.parameter.data = values
+    for part, make in list(found.order.others(copied)):
+        part.parameter.data = make()
     again = find_prunable_layers(copy)
     plain = prune(again, tokens, Recipe(pattern="2:4", method=method))
     differing = sum(
@@ -264,7 +264,7 @@ def test_what_an_order_needs_is_counted_and_refused(
     llama: PrunableModel, tokens: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needed = memory_needed.order_bytes(llama)
-    copies = sum(values.nbytes for _, values in find_order(llama, {}, TWO_FOUR, ()).others(llama))
+    copies = sum(make().nbytes for _, make in find_order(llama, {}, TWO_FOUR, ()).others(llama))
     assert needed - memory_needed.LIBRARIES >= copies
     walk = memory_needed.walk_bytes(llama, 8, 24, 8, "layer")
     assert needed > walk  # for a model as small as this, so that one figure parts them
