@@ -76,6 +76,7 @@ def add_to(commands: Any) -> None:
             "revision",
             "device",
             "dtype",
+            "stream",
         ),
         required=("calibration", "evaluation"),
     )
@@ -117,6 +118,7 @@ def run(options: argparse.Namespace) -> None:
     from wanda_core.experiments.compare import compare, not_among
     from wanda_core.experiments.report import point_name, report_html
     from wanda_core.experiments.rows import load_json, save_csv, save_json
+    from wanda_core.models.language_model import streaming_note
 
     recipes = recipes_of(options)
     if options.resume and not options.json:
@@ -126,6 +128,8 @@ def run(options: argparse.Namespace) -> None:
     experiment = Experiment.prepare(settings_of(ExperimentSettings, options))
     model, tokens, windows = experiment.model, experiment.tokens, experiment.windows
     assert windows is not None  # an evaluation text is required
+    if note := streaming_note(model):
+        print(note, flush=True)
     protocol = experiment.protocol
     known = []
     if kept:

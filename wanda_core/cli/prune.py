@@ -18,6 +18,7 @@ EXAMPLES = """\
   prune smollm2 --method wanda --recover blocks --calibration wikitext2 --samples 16 --length 512 --out recovered
   prune smollm2 --pattern 2:4 --order --calibration wikitext2 --samples 16 --length 512 --out ordered
   prune model.gguf --method sparsegpt --schedule block --calibration wikitext2 --out pruned
+  prune mistralai/Mistral-7B-v0.1 --stream --sparsity 0.5 --calibration c4 --samples 16 --length 512 --out streamed
   prune smollm2 --sparsity 0.5 --calibration wikitext2 --samples 16 --length 512 --bits 8 --out pruned.gguf"""
 
 
@@ -33,7 +34,7 @@ def add_to(commands: Any) -> None:
     add_settings(
         command,
         ExperimentSettings,
-        ("calibration", "chat", "samples", "length", "seed", "revision", "device", "dtype"),
+        ("calibration", "chat", "samples", "length", "seed", "revision", "device", "dtype", "stream"),
         required=("calibration",),
     )
     command.add_argument(
@@ -61,7 +62,8 @@ def run(options: argparse.Namespace) -> None:
     from wanda_core.export.folder import save_pruned
     from wanda_core.export.gguf_file import check_writable, gguf_bytes, save_gguf, written_notes
     from wanda_core.export.push import check_name, push
-    from wanda_core.models.language_model import model_bytes
+    from wanda_core.export.streamed_weights import refuse_unwritable
+    from wanda_core.models.language_model import model_bytes, streaming_note
     from wanda_core.pruning.prune_model import prune
 
     recipe = settings_of(Recipe, options)
@@ -72,11 +74,16 @@ def run(options: argparse.Namespace) -> None:
     check_destination(options.out, 0, folder=not gguf)
     experiment = Experiment.prepare(settings_of(ExperimentSettings, options))
     model, tokens = experiment.model, experiment.tokens
+    kind = "packed" if options.packed else "folder"
     if gguf:
         check_writable(model, recipe)
+    else:
+        refuse_unwritable(model, kind)
     check_destination(
         options.out, gguf_bytes(model, recipe.bits) if gguf else model_bytes(model), folder=not gguf
     )
+    if note := streaming_note(model):
+        print(note, flush=True)
     with Bar() as bar:
         pruning = prune(
             model.prunable,
@@ -88,7 +95,6 @@ def run(options: argparse.Namespace) -> None:
     if gguf:
         save_gguf(model, pruning, experiment.drawn, options.out, stop=options.stop)
     else:
-        kind = "packed" if options.packed else "folder"
         save_pruned(model, pruning, tokens, experiment.drawn, options.out, kind=kind, stop=options.stop)
     _print_layers(pruning)
     if pruning.scan is not None:

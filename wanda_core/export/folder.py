@@ -19,6 +19,7 @@ from wanda_core.export.destination import appearing_whole, check_destination
 from wanda_core.export.kinds import kind_named
 from wanda_core.export.masks_file import save_masks
 from wanda_core.export.model_card import model_card
+from wanda_core.export.streamed_weights import refuse_unwritable
 from wanda_core.export.verify import read_back
 from wanda_core.lazy import target
 from wanda_core.models.channel_order import ORDER
@@ -58,6 +59,7 @@ def save_pruned(
         Stopped: `stop` was set; nothing is left behind.
     """
     form = kind_named(kind)
+    refuse_unwritable(model, kind)
     if pruning.order is not None and not form.write:
         raise Refused(
             "masks alone would not fit the source's weights, whose channels are in another order: export them with "

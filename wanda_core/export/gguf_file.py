@@ -25,6 +25,7 @@ from wanda_core.export.gguf_tensors import Entry, architecture_of, entries_of_fi
 from wanda_core.export.gguf_types import CONVERTER, FILE_TYPES
 from wanda_core.export.kinds import KINDS
 from wanda_core.export.model_card import model_card
+from wanda_core.export.streamed_weights import refuse_unwritable
 from wanda_core.method.bits import STORED_BITS, TYPES
 from wanda_core.method.recipe import Recipe
 from wanda_core.models.gguf_file import gguf_fingerprint
@@ -41,6 +42,7 @@ OURS = "wanda_lab.pruning"
 
 def check_writable(model: LanguageModel, recipe: Recipe) -> None:
     """Refuse what cannot be written as GGUF, before hours of work depend on it."""
+    refuse_unwritable(model, "gguf")
     refuse_experts(model)
     file = gguf_file_of(model.source)
     if file is None:
@@ -50,7 +52,7 @@ def check_writable(model: LanguageModel, recipe: Recipe) -> None:
             f"{{order}} would tear the embeddings of {file.name} apart, which are stored in blocks of neighbouring "
             f"channels: export a folder, and convert it with `{CONVERTER}` of llama.cpp"
         )
-    elif not file.is_file() or gguf_fingerprint(file, model.network.dtype) != model.fingerprint:
+    elif not file.is_file() or gguf_fingerprint(file, model.dtype) != model.fingerprint:
         raise Refused(f"{file.name} is not the file any more that was loaded: load it again")
 
 

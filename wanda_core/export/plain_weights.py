@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from wanda_core.export import streamed_weights
 from wanda_core.models.language_model import LanguageModel
 from wanda_core.pruning.result import Pruning
 
@@ -19,8 +20,13 @@ def write(model: LanguageModel, pruning: Pruning, folder: Path, stop: threading.
     """Write the configuration and the pruned weights.
 
     Raises:
+        Refused: a streamed model's files were changed meanwhile.
         Stopped: `stop` was set.
     """
+    stream = model.prunable.stream
+    if stream is not None:
+        streamed_weights.write(model, pruning, stream, folder, SHARD, stop)
+        return
     with pruning.applied(model.prunable, stop):
         model.network.save_pretrained(folder, max_shard_size=SHARD)
 
