@@ -132,7 +132,6 @@ def run(how: str, method: str, folder: Path) -> dict[str, Any]:
     windows = torch.randint(32000, (8, LENGTH), generator=generator)
     phases: dict[str, dict[str, float]] = {}
     with _Watched(LIMIT if how == "cold" else None) as watched:
-        base = watched.now()
         with watched.phase(phases, "load"):
             model = load(
                 str(folder), dtype="float32", stream={"cold": None, "streamed": True}.get(how, False)
@@ -140,10 +139,12 @@ def run(how: str, method: str, folder: Path) -> dict[str, Any]:
         assert (model.prunable.stream is None) == (how == "memory")
         recipe = RECIPES[method]
         gram = method == "sparsegpt"
-        foretold = walk_bytes(model.prunable, SAMPLES, LENGTH, MICRO_BATCH, recipe.schedule, gram)
+        foretold = watched.now() + walk_bytes(
+            model.prunable, SAMPLES, LENGTH, MICRO_BATCH, recipe.schedule, gram
+        )
         with watched.phase(phases, "prune"):
             pruning = prune(model.prunable, tokens, recipe, micro_batch=MICRO_BATCH)
-        phases["prune"]["foretold"] = base + foretold + pruning.nbytes
+        phases["prune"]["foretold"] = foretold + pruning.nbytes
         with watched.phase(phases, "evaluate"), pruning.applied(model.prunable):
             measured = perplexity(model.network, windows)
         out = folder.parent / "out"
