@@ -69,7 +69,8 @@ def model_line(facts: ModelFacts) -> str:
     )
     memory = facts.memory_bytes or 0
     size = f"{memory / 1e9:.1f} GB" if memory >= 1e8 else bytes_text(memory)
-    said += f", {size} in memory: {'fits' if facts.fits else 'may not fit'}."
+    fits = "fits" if facts.fits else "may not fit. On a CPU, wanda-lab prune --stream takes it block by block"
+    said += f", {size} in memory: {fits}."
     if facts.download_bytes:
         said += f" {facts.download_bytes / 1e9:.2f} GB to download."
     return said
