@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
 
 import torch
 
@@ -11,8 +13,11 @@ from wanda_core.speed.timing import seconds_of
 BYTES = 2**28
 """Of what is read, more than caches hold."""
 
-SIDE = 1024
-"""Of the square matrices that are multiplied, eight times that on CUDA."""
+SIDES = (1024, 2048, 4096, 8192)
+"""Of the square matrices that are multiplied, from the smallest."""
+
+ENOUGH = 0.05
+"""Seconds that the rounds of a size take where a larger one would show no more."""
 
 ROUNDS = 5
 
@@ -30,10 +35,13 @@ class Peaks:
 def measure_peaks(device: torch.device, dtype: torch.dtype) -> Peaks:
     """Measure both, within a second on two cores; the products are of `dtype`, by torch."""
     memory = torch.ones(BYTES // 4, device=device)
-    side = 8 * SIDE if device.type == "cuda" else SIDE
-    matrix = torch.ones(side, side, dtype=dtype, device=device)
-    read, multiplied = [], []
-    for _ in range(ROUNDS + 1):
-        read.append(seconds_of(lambda: memory.sum(), device))
-        multiplied.append(seconds_of(lambda: matrix @ matrix, device))
-    return Peaks(memory.nbytes / min(read[1:]) / 1e9, 2 * side**3 / min(multiplied[1:]) / 1e9)
+    read = [seconds_of(lambda: memory.sum(), device) for _ in range(ROUNDS + 1)]
+    flops = 0.0
+    for side in SIDES:
+        began = perf_counter()
+        matrix = torch.ones(side, side, dtype=dtype, device=device)
+        multiplied = [seconds_of(partial(torch.mm, matrix, matrix), device) for _ in range(ROUNDS + 1)]
+        flops = max(flops, 2 * side**3 / min(multiplied[1:]))
+        if perf_counter() - began > ENOUGH:
+            break
+    return Peaks(memory.nbytes / min(read[1:]) / 1e9, flops / 1e9)
