@@ -55,12 +55,7 @@ def shared_model(source: str, revision: str | None = None, dtype: str = "auto") 
                 used = {name for name, *_ in loaded_ones} | {source}
                 hub_cache.make_room(LIMITS.hub_bytes, in_use=used)
             model = load(
-                source,
-                revision=revision,
-                dtype=dtype,
-                most_bytes=LIMITS.model_bytes,
-                make_room=_let_go,
-                stream=False,  # the views read weights where they please
+                source, revision=revision, dtype=dtype, most_bytes=LIMITS.model_bytes, make_room=_let_go
             )
             _models.put(key, model, sum(p.numel() * p.element_size() for p in model.network.parameters()))
         return model

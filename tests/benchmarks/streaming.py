@@ -133,9 +133,7 @@ def run(how: str, method: str, folder: Path) -> dict[str, Any]:
     phases: dict[str, dict[str, float]] = {}
     with _Watched(LIMIT if how == "cold" else None) as watched:
         with watched.phase(phases, "load"):
-            model = load(
-                str(folder), dtype="float32", stream={"cold": None, "streamed": True}.get(how, False)
-            )
+            model = load(str(folder), dtype="float32", stream=how != "memory")
         assert (model.prunable.stream is None) == (how == "memory")
         recipe = RECIPES[method]
         gram = method == "sparsegpt"

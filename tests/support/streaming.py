@@ -21,7 +21,7 @@ def stored_in_half(family: str, folder: Path, dtype: torch.dtype = torch.bfloat1
 
 def both(source: str) -> tuple[LanguageModel, LanguageModel]:
     """The model in memory as float32, and streamed."""
-    return load(source, dtype="float32", stream=False), load(source, stream=True)
+    return load(source, dtype="float32"), load(source, stream=True)
 
 
 class Counted(dict[nn.Parameter, Tensor]):

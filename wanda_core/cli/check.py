@@ -66,8 +66,8 @@ def run(options: argparse.Namespace) -> None:
     length = options.eval_length or LENGTH
     text = read_text(options.evaluation, "evaluation", options.windows * length * CHARACTERS_PER_TOKEN)
     loading = {"device": options.device, "dtype": options.dtype}
-    model = load(options.source, revision=options.revision, stream=False, **loading)
-    dense = load(options.dense, stream=False, **loading) if options.dense else None
+    model = load(options.source, revision=options.revision, **loading)
+    dense = load(options.dense, **loading) if options.dense else None
     if options.eval_length is None and model.context:
         length = min(length, model.context)
     measured = {}

@@ -53,13 +53,7 @@ def run(options: argparse.Namespace) -> None:
 
     model = None
     if options.source:
-        model = load(
-            options.source,
-            device=options.device,
-            dtype=options.dtype,
-            revision=options.revision,
-            stream=False,  # what is timed is the model in memory
-        )
+        model = load(options.source, device=options.device, dtype=options.dtype, revision=options.revision)
         shapes, device = shapes_of(model.prunable), model.device
         dtype: torch.dtype = model.prunable.layers[0].stored.dtype
     else:

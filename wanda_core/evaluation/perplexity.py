@@ -15,7 +15,7 @@ from torch import Tensor
 from wanda_core.errors import check_stop
 from wanda_core.evaluation.dense_answers import DenseAnswers
 from wanda_core.evaluation.student_t import t_quantile
-from wanda_core.machine import refused_if_out_of_memory
+from wanda_core.machine import free_bytes, refused_if_out_of_memory
 from wanda_core.models.block_stream import BlockStream, stream_of
 from wanda_core.texts.windows import check_windows
 
@@ -113,16 +113,26 @@ class _Evaluation:
     def add_together(
         self, stream: BlockStream, on_progress: OnProgress | None, stop: threading.Event | None
     ) -> None:
-        """Evaluate all windows, each weight brought into memory once for all of them."""
+        """Evaluate all windows, each weight brought into memory once for as many of them as memory holds."""
+        size = self._waiting(stream)
+        groups = range(0, len(self._windows), size)
+        for number, start in enumerate(groups):
 
-        def tell(done: int) -> None:
-            if on_progress:
-                on_progress(
-                    min(1.0, done / stream.parts), f"part {min(done, stream.parts)} of {stream.parts}"
-                )
+            def tell(done: int, number: int = number) -> None:
+                part = min(done, stream.parts)
+                if on_progress:
+                    share = (number + part / stream.parts) / len(groups)
+                    on_progress(share, f"part {part} of {stream.parts}, windows from {size * number + 1}")
 
-        forwards = [partial(self._add, index) for index in range(len(self._windows))]
-        stream.together(forwards, on_part=tell, stop=stop)
+            indices = range(start, min(start + size, len(self._windows)))
+            stream.together([partial(self._add, index) for index in indices], on_part=tell, stop=stop)
+
+    def _waiting(self, stream: BlockStream) -> int:
+        """How many windows may wait before a part together: half of what is free, as a block's insides and one window's
+        logits come on top. Each holds its embeddings, its stream and what a block has made of it."""
+        hidden = self._network.config.get_text_config().hidden_size
+        each = 3 * self._windows.shape[1] * hidden * stream.dtype.itemsize
+        return max(1, (free_bytes(self._windows.device) - stream.largest) // 2 // each)
 
     @torch.inference_mode()
     def add(self, index: int) -> None:

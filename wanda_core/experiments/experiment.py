@@ -38,8 +38,8 @@ class ExperimentSettings:
     dtype: str = "auto"
     """`auto` (as the model is stored), `float32`, `bfloat16` or `float16`."""
     stream: bool = False
-    """Leave the weights in their files and bring one block at a time into memory, on a CPU and in float32; done without
-    asking where they do not fit."""
+    """Leave the weights in their files and bring one block at a time into memory, on a CPU and in float32: for models
+    that do not fit."""
     calibration: str
     """Text whose activations show which inputs matter: a file, a dataset of the Hub, or `random` tokens."""
     chat: bool = False
@@ -243,7 +243,7 @@ def _load(settings: ExperimentSettings) -> LanguageModel:
         device=settings.device,
         dtype=settings.dtype,
         revision=settings.revision,
-        stream=settings.stream or None,
+        stream=settings.stream,
     )
 
 

@@ -25,7 +25,8 @@ def write(model: LanguageModel, pruning: Pruning, folder: Path, stop: threading.
     """
     stream = model.prunable.stream
     if stream is not None:
-        streamed_weights.write(model, pruning, stream, folder, SHARD, stop)
+        with model.prunable.alone(stop):
+            streamed_weights.write(model, pruning, stream, folder, SHARD, stop)
         return
     with pruning.applied(model.prunable, stop):
         model.network.save_pretrained(folder, max_shard_size=SHARD)

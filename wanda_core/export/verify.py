@@ -44,7 +44,8 @@ def _wanted(
     """The pruned model's state dict."""
     stream = model.prunable.stream
     if stream is not None:
-        yield PrunedTensors(model, pruning, stream)
+        with model.prunable.alone(stop):
+            yield PrunedTensors(model, pruning, stream)
         return
     with pruning.applied(model.prunable, stop):
         yield model.network.state_dict()

@@ -22,7 +22,7 @@ from wanda_core.generation.parked_generate import ParkedText, Weights, weights_o
 from wanda_core.generation.sampling import Sampling
 from wanda_core.generation.writing import Writing, departure
 from wanda_core.machine import LIBRARIES, free_bytes, gigabytes
-from wanda_core.models.language_model import LanguageModel
+from wanda_core.models.language_model import LanguageModel, refuse_streamed
 from wanda_core.pruning.result import Pruning
 from wanda_core.texts.chat import encode_prompt as encode_with_template
 from wanda_core.texts.windows import check_windows
@@ -72,9 +72,10 @@ def generate_side_by_side(
 
     Raises:
         Refused: the prompt holds a token that the model lacks, it and the new tokens are longer than the model reads,
-            or the weights of one pruning do not fit.
+            the weights of one pruning do not fit, or the model is streamed.
         Stopped: `stop` was set.
     """
+    refuse_streamed(model, "writing texts")
     check_windows("the prompt", prompt, model.network)
     tokens = prompt.shape[1] + sampling.new_tokens
     if model.context and tokens > model.context:

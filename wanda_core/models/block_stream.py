@@ -153,12 +153,16 @@ class BlockStream:
         self.drop()
         self.files.check_unchanged()
         self._now = module
-        for parameter in self._parts[module]:
-            replaced = self._replaced.get(parameter, ())
-            if not replaced or parameter.dim() > 2:  # of several experts only some may be replaced
-                self.resident[parameter] = parameter.data = self._stored[parameter].to(self.dtype)
-            for part, make in replaced:
-                part.point_at(make())
+        try:
+            for parameter in self._parts[module]:
+                replaced = self._replaced.get(parameter, ())
+                if not replaced or parameter.dim() > 2:  # of several experts only some may be replaced
+                    self.resident[parameter] = parameter.data = self._stored[parameter].to(self.dtype)
+                for part, make in replaced:
+                    part.point_at(make())
+        except BaseException:  # the next forward must not take half a part for a whole one
+            self.drop()
+            raise
 
 
 Parts = dict[nn.Module, tuple[nn.Parameter, ...]]

@@ -91,7 +91,7 @@ def check_size(
     # Buffers are computed from the configuration, whatever weights there are: a mask of all positions by all, say.
     buffers = sum(buffer.nbytes for buffer in network.buffers())
     needed = parameters * itemsize + buffers
-    if target.streams(needed) and names:
+    if target.stream and names:
         refuse_assembled(source, network, names)
     target.refuse_unfit(
         source,

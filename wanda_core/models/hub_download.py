@@ -65,7 +65,7 @@ def download(name: str, revision: str | None, target: Target) -> tuple[Path, str
     else:
         needed = sum(counts.values()) * target.dtype.itemsize
     target.refuse_unfit(name, needed)
-    if target.streams(needed):
+    if target.stream:
         # No memory bounds what is fetched. A number takes a byte at least, whatever the files are said to have.
         _refuse_full_disk(name, max(sum(sizes[file] for file in fetched), sum(counts.values())))
     try:

@@ -10,6 +10,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from wanda_core.errors import Refused
 from wanda_core.machine import free_bytes, gigabytes
 from wanda_core.models.prunable_layers import PrunableModel
 
@@ -31,6 +32,16 @@ def streaming_note(model: LanguageModel) -> str:
         f"{gigabytes(model_bytes(model))}, {gigabytes(free_bytes(model.device))} are free; at most "
         f"{gigabytes(stream.largest)} of them are in memory at a time"
     )
+
+
+def refuse_streamed(model: LanguageModel, doing: str) -> None:
+    """Refuse what takes a model whose weights are in memory.
+
+    Args:
+        doing: what that is, such as `writing texts`.
+    """
+    if model.prunable.stream is not None:
+        raise Refused(f"{doing} needs a model in memory, and {model.source} is read block by block")
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,7 +56,7 @@ def load(
     revision: str | None = None,
     most_bytes: int | None = None,
     make_room: Callable[[int], None] | None = None,
-    stream: bool | None = None,
+    stream: bool = False,
 ) -> LanguageModel:
     """Load a model and its tokenizer.
 
@@ -70,8 +70,8 @@ def load(
             memory holds.
         make_room: called with the bytes that are about to be needed, before the free memory is looked at: to let go
             of models that nobody uses.
-        stream: leave the weights in their files and bring them into memory block by block, on a CPU and in float32; the
-            results are the same, see `block_stream`. None: where the weights do not fit.
+        stream: leave the weights in their files and bring them into memory block by block, on a CPU and in float32:
+            `prune`, `perplexity` and `save_pruned` give what they give in memory, one at a time; see `block_stream`.
 
     Raises:
         Refused: not found, not reachable, not a causal language model, no safe weights, damaged, or too large.
@@ -111,10 +111,8 @@ def _load_folder(source: str, folder: Path, commit: str | None, target: Target) 
     for file in weights:
         stat = file.stat()
         fingerprint.update(f"{file.name} {stat.st_size} {0 if commit else stat.st_mtime_ns}".encode())
-    needed = sum(held.values()) * target.dtype.itemsize if isinstance(target.dtype, torch.dtype) else 0
-    streams = target.streams(needed)
-    dtype = stored_dtype(source, weights) if streams else target.dtype
-    mapped = MappedFiles(weights) if streams else None
+    dtype = stored_dtype(source, weights) if target.stream else target.dtype
+    mapped = MappedFiles(weights) if target.stream else None
     arguments = {"config": config, "dtype": dtype, "use_safetensors": True}
     network, tokenizer = _load(source, folder, {}, arguments)
     if mapped is not None:

@@ -22,6 +22,9 @@ from wanda_core.models.target import Target
 COMPUTING = torch.float32
 """What a model on a CPU computes in, whatever its files hold."""
 
+ASK_THE_HEAD = ("mamba", "mamba2", "falcon_mamba", "xlstm")
+"""Families whose forward converts to the dtype of the head's weight before the head is called: that of the file."""
+
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
@@ -80,8 +83,13 @@ def stream(source: str, network: PreTrainedModel, files: MappedFiles) -> None:
     block, as the same network loaded in float32 would compute.
 
     Raises:
-        Refused: some of its weights were copied or converted when it was loaded, or it has no blocks.
+        Refused: some of its weights were copied or converted when it was loaded, it has no blocks, or its forward
+            looks at the head's weight before it calls the head.
     """
+    if network.config.model_type in ASK_THE_HEAD:
+        raise Refused(
+            f"{source} cannot be read block by block: {network.config.model_type} looks at its head before it is there"
+        )
     outside = files.first_outside((name, p.data) for name, p in network.named_parameters())
     if outside is not None:
         raise _assembled(source, outside)

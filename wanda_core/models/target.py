@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,19 +21,8 @@ class Target:
     most_bytes: int | None
     make_room: Callable[[int], None] | None = None
     """Asked to give back memory before a model of so many bytes is loaded."""
-    stream: bool | None = False
-    """Leave the weights in their files, see `load_streamed`; None: where they do not fit."""
-
-    @property
-    def can_stream(self) -> bool:
-        """Whether weights of this device and dtype can be used from their files."""
-        return self.device.type == "cpu" and self.dtype == torch.float32 and sys.platform == "linux"
-
-    def streams(self, needed: int) -> bool:
-        """Whether a model whose weights need so many bytes is read from its files block by block."""
-        if self.stream is None:
-            return self.can_stream and needed > free_bytes(self.device)
-        return self.stream
+    stream: bool = False
+    """Leave the weights in their files, see `load_streamed`."""
 
     def refuse_too_much(self, source: str, fetched: int) -> None:
         """Files beside the weights, or weights that the Hub does not count, would fill the disk, too."""
@@ -62,7 +50,7 @@ class Target:
         if self.make_room is not None:
             self.make_room(needed)
         free = free_bytes(self.device)
-        if mapped and self.streams(needed):
+        if mapped and self.stream:
             if block() > free:
                 raise Refused(
                     f"{source} needs about {gigabytes(block())} for one block of its weights, {gigabytes(free)} are "

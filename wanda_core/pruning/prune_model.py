@@ -238,5 +238,7 @@ def _check(prunable: PrunableModel, tokens: Tensor, recipe: Recipe) -> None:
     check_windows("calibration", tokens, prunable.decoder)
     if recipe.order != "none":
         check_order(prunable)
+    if recipe.named_allocation.needs_scan and prunable.stream is not None:
+        raise Refused("{allocation} sensitivity would read the files once for every block: choose another")
     for layer in prunable.layers:
         check_divides(recipe.parsed_pattern, layer.name, layer.shape[1])

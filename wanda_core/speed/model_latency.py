@@ -15,7 +15,7 @@ from wanda_core.machine import free_bytes, gigabytes
 from wanda_core.method.masks import structured_mask, unstructured_mask
 from wanda_core.method.packed_mask import PackedMask
 from wanda_core.method.recipe import Recipe
-from wanda_core.models.language_model import LanguageModel
+from wanda_core.models.language_model import LanguageModel, refuse_streamed
 from wanda_core.models.prunable_layers import PrunableModel
 from wanda_core.pruning.result import Pruning
 from wanda_core.speed.packed_model import Packed, pack
@@ -71,9 +71,10 @@ def measure_model(
         Rows of `COLUMNS`, `dense` first, and each pruning's packed weights.
 
     Raises:
-        Refused: the memory does not hold the weights.
+        Refused: the memory does not hold the weights, or the model is streamed.
         Stopped: `stop` was set; the model is dense.
     """
+    refuse_streamed(model, "timing a model")
     refuse_if_too_large(model, len(prunings))
     prunable, network = model.prunable, model.network
     variants: dict[str, Callable[[], Any]] = {"dense": prunable.alone}

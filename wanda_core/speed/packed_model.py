@@ -111,7 +111,7 @@ def why_not(layer: Layer, mask: Tensor) -> str:
     """Why a layer under `mask` cannot compute packed on this machine; empty where it can."""
     if isinstance(layer, ExpertLayer):
         return "its experts share one parameter"
-    dtype, (rows, columns) = layer.stored.dtype, layer.weight.shape
+    dtype, (rows, columns) = layer.dtype, layer.shape
     if layer.stored.device.type == "cpu":
         return why_not_on_cpu(dtype, is_two_four(mask))
     if not is_two_four(mask):

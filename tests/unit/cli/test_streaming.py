@@ -1,4 +1,4 @@
-"""`--stream`, and streaming without it where a model does not fit."""
+"""`--stream`: the same results, and what it cannot do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from tests.support.streaming import stored_in_half
 from tests.unit.cli.conftest import CALIBRATION, fails
 from wanda_core import load_masks
 from wanda_core.__main__ import main
-from wanda_core.models import target
 
 NOTE = "is read from its files block by block: in float32 its weights take"
 
@@ -43,18 +42,10 @@ def test_prune_and_compare_give_what_they_give_in_memory(
     assert all(np.array_equal(found[1][1][name].bits, mask.bits) for name, mask in found[0][1].items())
 
 
-def test_what_does_not_fit_is_streamed_and_said(
-    source: str,
-    text_file: Path,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_what_takes_all_weights_at_once_is_refused(
+    source: str, text_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(target, "free_bytes", lambda _: 100_000)
-    pruned = ["prune", source, "--calibration", str(text_file), *CALIBRATION, "--sparsity", "0.5"]
-    assert main([*pruned, "--out", str(tmp_path / "out")]) == 0
-    printed = capfd.readouterr().out
-    assert NOTE in printed.splitlines()[0]
+    pruned = ["prune", source, "--calibration", str(text_file), *CALIBRATION, "--sparsity", "0.5", "--stream"]
     said = fails([*pruned, "--packed", "--out", str(tmp_path / "packed")], capfd, tmp_path)
     assert "as a model folder or as masks, not as packed" in said
 

@@ -16,10 +16,11 @@ from tests.support.architectures import EXPERTS, build
 from tests.support.gguf import tiny_gguf
 from tests.support.models import CONFIGS, byte_tokenizer
 from tests.support.streaming import Counted, both, stored_in_half
-from wanda_core import Refused, load
+from wanda_core import Recipe, Refused, Sampling, generate_side_by_side, load, prune
 from wanda_core.models import target as targets
 from wanda_core.models.language_model import model_bytes, streaming_note
 from wanda_core.models.load_streamed import refuse_unstreamable
+from wanda_core.speed.model_latency import measure_model
 
 
 @pytest.fixture
@@ -86,29 +87,39 @@ def test_forwards_together_bring_each_weight_into_memory_once(source: str, token
     assert stream is not None
     counted, passed = Counted(model), []
 
-    @torch.no_grad()
     def forward() -> None:
         model.network(input_ids=tokens)
 
-    stream.together([forward] * 5, on_part=passed.append)
+    with torch.no_grad():  # of the thread: a forward that waits must not be inside
+        stream.together([forward] * 5, on_part=passed.append)
     assert set(counted.times.values()) == {1}
     assert passed == list(range(stream.parts + 1))
 
 
-def test_what_does_not_fit_is_streamed_without_asking(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_that_does_not_fit_is_refused(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     size = load(source).parameters * 4
     assert streaming_note(load(source)) == ""
     monkeypatch.setattr(targets, "free_bytes", lambda _: size - 1)
-    model = load(source)
+    with pytest.raises(Refused, match=r"needs about 0\.\d MB on cpu"):
+        load(source)
+    model = load(source, stream=True)
     assert model.prunable.stream is not None
     assert "is read from its files block by block" in streaming_note(model)
     monkeypatch.setattr(targets, "free_bytes", lambda _: size // 20)
     with pytest.raises(
         Refused, match=r"needs about \d\.\d MB for one block of its weights, 0\.0 MB are free"
     ):
-        load(source)
-    with pytest.raises(Refused, match=r"needs about 0\.\d MB on cpu"):
-        load(source, dtype="bfloat16")
+        load(source, stream=True)
+
+
+def test_what_needs_the_weights_in_memory_is_refused(source: str, tokens: Tensor) -> None:
+    model = load(source, stream=True)
+    with pytest.raises(Refused, match="writing texts needs a model in memory"):
+        generate_side_by_side(model, tokens[:1, :4], [], Sampling(new_tokens=2))
+    with pytest.raises(Refused, match="timing a model needs a model in memory"):
+        measure_model(model, {})
+    with pytest.raises(Refused, match="would read the files once for every block"):
+        prune(model.prunable, tokens, Recipe(allocation="sensitivity"))
 
 
 def test_streaming_that_cannot_be_is_refused(source: str, tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def test_what_does_not_fit_is_refused_with_figures(
     size = load(str(llama_folder)).parameters * 4
     monkeypatch.setattr(targets, "free_bytes", lambda _: size - 1)
     with pytest.raises(Refused, match=r"needs about 0\.\d MB on cpu, 0\.\d MB are free"):
-        load(str(llama_folder), stream=False)
+        load(str(llama_folder))
     assert load(str(llama_folder), dtype="bfloat16").network.dtype == torch.bfloat16
     with pytest.raises(Refused, match=r"has about .* at most 0\.\d MB are allowed here"):
         load(str(llama_folder), dtype="bfloat16", most_bytes=size // 2 - 1)

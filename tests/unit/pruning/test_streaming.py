@@ -24,7 +24,6 @@ MODEL_BY_MODEL = [
     ("llama", {"method": "sparsegpt", "schedule": "dense", "pattern": "2:4"}),
     ("llama", {"recovery": "blocks", "schedule": "dense"}),
     ("llama", {"pattern": "2:4", "order": "channels"}),
-    ("llama", {"allocation": "sensitivity"}),
     ("gemma3", {"method": "sparsegpt", "schedule": "block"}),
     ("gemma3", {"recovery": "blocks", "schedule": "block", "bits": 8}),
     ("opt", {"method": "wanda+admm", "schedule": "layer"}),

@@ -81,7 +81,7 @@ class Tiled(ABC):
         paired = _in_pairs(self.dtype)
         flat = functional.pad(flat.to(self.dtype), (0, columns % 2)) if paired else flat.float()
         count = -(-rows // LANES)
-        outputs = torch.zeros(len(flat), count * LANES)
+        outputs = torch.zeros(len(flat), count * LANES, dtype=torch.float32)
         arguments = (*self._arrays, _bits(flat), outputs.numpy())
         work = rows * columns * max(1, len(flat) / 5)
         in_parts(
@@ -95,7 +95,8 @@ class Tiled(ABC):
 def _scratch() -> np.ndarray:
     """Memory that every product of the thread uses."""
     if not hasattr(_own, "scratch"):
-        _own.scratch = torch.empty(max(two_four.SCRATCH, tiles.SCRATCH)).numpy()
+        size = max(two_four.SCRATCH, tiles.SCRATCH)
+        _own.scratch = torch.empty(size, dtype=torch.float32, device="cpu").numpy()
     return _own.scratch
 
 

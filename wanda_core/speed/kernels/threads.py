@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import torch
 
@@ -48,7 +49,9 @@ def in_parts(work: Callable[[int, int], object], count: int, most: int) -> None:
         for part in turns:
             work(count * part // parts, count * (part + 1) // parts)
 
-    helpers = [_pool.submit(take_turns) for _ in range(threads - 1)]
+    helpers: list[Future[None]] = []
+    with suppress(RuntimeError):  # while the interpreter ends it starts none: the caller takes all turns
+        helpers += [_pool.submit(take_turns) for _ in range(threads - 1)]
     try:
         take_turns()
     finally:

@@ -202,3 +202,19 @@ for tiled in (TiledTwoFour(TwoFour.pack(weight, mask)), TiledMasked(Masked.pack(
     )
     said = "unpacked, as numba is disabled"
     assert run.stdout.splitlines() == [f"2:4 {said}", f"bitmask {said}"]
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_what_others_make_the_default_dtype_does_no_harm(kind: Kind, default: torch.dtype) -> None:
+    """Transformers sets it for the whole process while a model is loaded."""
+    weight, mask = pruned(96, 64)
+    inputs = torch.randn(20, 64)
+    tiled = kind(weight, mask)
+    with ThreadPoolExecutor(1) as thread:  # with no scratch yet
+        torch.set_default_dtype(default)
+        try:
+            outputs = thread.submit(tiled.linear, inputs).result()
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert_close_to_exact(outputs, weight, inputs)
+        assert thread.submit(tiled.linear, inputs).result().equal(outputs)
