@@ -73,6 +73,7 @@ def chart(outcome: Outcome, found: Sequence[Place], cap: float, per_byte: bool) 
         high = min(high, max(1e4, 10 * low))
         figure.update_yaxes(title_text="perplexity (log scale)", **log_axis(low * 0.92, high * 1.1))
     figure.update_xaxes(title_text="MB of weights", rangemode="tozero")
+    figure.update_layout(legend_y=-0.28)  # below the axis' title on a phone, too
     title = f"What the bytes of {model_name(outcome.protocol)} buy"
     said = "; ".join(
         f"{each.label}: {bytes_text(each.bytes)}, perplexity {number(each.perplexity)}" for each in best

@@ -15,7 +15,7 @@ from components.cost.byte_chart import COUNTED, chart, table
 from components.cost.byte_places import Place, beside, check_other, names_of, places, told, why_not_beside
 from components.cost.files import plain_name, saved_outcome
 from components.cost.kept import keep, recorded_sweep, shown
-from components.cost.outcome import Outcome
+from components.cost.outcome import Outcome, Row
 from components.display.html import model_name
 from components.display.number_format import bytes_text, number
 from components.display.status_line import failed, ready
@@ -26,7 +26,7 @@ from components.request_checks import whole as whole_number
 from components.workspace.defaults import is_recorded
 from wanda_core.errors import Refused
 from wanda_core.experiments.front import best_within
-from wanda_core.experiments.paired import compare_losses
+from wanda_core.experiments.paired import compare_rows
 from wanda_core.models.named_sources import gguf_file_of
 
 LOST = {"perplexity": "perplexity", "bits": "bits per byte of text"}
@@ -227,25 +227,24 @@ def sentence(found: Sequence[Place], cap: float, percent: int, kind: str, model:
     alike = [escape(each.label) for each in others if _alike(best, each)]
     if alike:
         said += f" No difference that this much text can show: {', '.join(alike)}."
-    if any(each.model != best.model for each in others):
+    windows = best.row.get("evaluation_sha256")
+    if any(each.row.get("evaluation_sha256") != windows for each in others):
         said += " Between models there is no comparison window by window: a small difference may be chance."
     return f'<p class="verdict">{said}</p>'
 
 
 def _alike(one: Place, other: Place) -> bool:
     """Whether the windows' losses leave open which of two points is better."""
-    if one.row.get("evaluation_sha256") != other.row.get("evaluation_sha256"):
-        return False
     try:
-        difference = compare_losses(_losses(one), _losses(other))
+        difference = compare_rows(_with_losses(one), _with_losses(other))
     except Refused:
         return False
     return difference.low is not None and not difference.certain
 
 
-def _losses(place: Place) -> list[float]:
-    """Of the evaluation's windows, in nats; empty where they are not known."""
-    return (place.group.losses if place.group else place.row.get("window_losses")) or []
+def _with_losses(place: Place) -> Row:
+    """The place's row, with the losses of all its seeds together."""
+    return place.row | {"window_losses": place.group.losses} if place.group else place.row
 
 
 def _origin(outcome: Outcome) -> str:

@@ -70,27 +70,31 @@ def run(options: argparse.Namespace) -> None:
     dense = load(options.dense, **loading) if options.dense else None
     if options.eval_length is None and model.context:
         length = min(length, model.context)
+    models = {"perplexity": model, "perplexity_dense": dense}
+    # Each in its own tokens: the dense model's tokenizer may be another.
+    evaluated = {
+        name: (each, evaluation_windows(encode(text.text, each.tokenizer), options.windows, length))
+        for name, each in models.items()
+        if each is not None
+    }
     measured = {}
     with Bar() as bar:
         layers = check_layers(model, dense, on_progress=bar, stop=options.stop)
         sizes = check_sizes(model, layers, on_progress=bar, stop=options.stop)
-        for name, each in (("perplexity", model), ("perplexity_dense", dense)):
-            if each is not None:
-                # Its own tokens: the dense model's tokenizer may be another.
-                windows = evaluation_windows(encode(text.text, each.tokenizer), options.windows, length)
-                shown = name.replace("_", " of ")
-                found = perplexity(
-                    each.network,
-                    windows,
-                    on_progress=lambda share, at, shown=shown: bar(shown, share, at),  # type: ignore[misc]
-                    stop=options.stop,
-                )
-                measured[name] = {
-                    "value": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                    "bits_per_byte": bits_per_byte(found.value, bytes_per_token(each, windows)),
-                }
+        for name, (each, windows) in evaluated.items():
+            shown = name.replace("_", " of ")
+            found = perplexity(
+                each.network,
+                windows,
+                on_progress=lambda share, at, shown=shown: bar(shown, share, at),  # type: ignore[misc]
+                stop=options.stop,
+            )
+            measured[name] = {
+                "value": found.value,
+                "low": found.low,
+                "high": found.high,
+                "bits_per_byte": bits_per_byte(found.value, bytes_per_token(each, windows)),
+            }
     protocol = {
         "source": options.source,
         "dense": options.dense,

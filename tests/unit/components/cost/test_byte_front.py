@@ -96,6 +96,7 @@ def test_other_models_are_held_against_this_one_by_bits_per_byte(outcome: Any, t
     rows = [{key: row[key] for key in COLUMNS} for row in outcome.rows]
     for row in rows:
         row["bytes_packed"] //= 2
+        row["evaluation_sha256"] = "other tokens"
     file = _uploaded("other.json", to_json(PROTOCOL | {"source": "tiny/other", "bytes_per_token": 2.0}, rows))
     asked = (outcome.run, "pocket", "packed", 70, "perplexity")
     added, remove, lost, status, label, best, drawn, table = add_model(file, *asked, [])
